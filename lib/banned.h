@@ -12,6 +12,15 @@
 #include <string.h>
 #include <time.h>
 
+/* Some are macros here and there (clang with _FORTIFY_SOURCE). */
+#undef strcpy
+#undef strcat
+#undef stpcpy
+#undef strncpy
+#undef strncat
+#undef sprintf
+#undef vsprintf
+
 /* No bound on what is written, or no terminating NUL: snprintf, memcpy. */
 #pragma GCC poison strcpy strcat stpcpy strncpy strncat sprintf vsprintf gets
 

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds plyfs. `make help` lists the targets and variables.
+# C files are found by their place, none is named here:
+#   lib/ fs/layer/ fs/union/   -> libplyfs.a   (knows no FUSE)
+#   fs/ fs/fuse/               -> libdaemon.a, and with fs/main.c -> plyfs
+#   tests/unit/test_*.c        -> one cmocka program each
+#   tests/fuzz/fuzz_*.c        -> one libFuzzer program each
+#   tests/*/*.c bench/*.c      -> one program each; a comment LDLIBS: -lfoo in
+#                                 the file adds libraries to its link
+
+#? make [all]      the daemon, build/plyfs      make check    every test [T=pattern QUICK=1]
+#? make deps       what building and testing    make unit     unit tests (ASan+UBSan, TSan)
+#?                 need, with apt and libfuse   make fault    fault injection
+#? make install    into DESTDIR PREFIX          make fuzz     the fuzzers, FUZZ_SECONDS=60 each
+#? make uninstall  remove what install put      make bench    measurements [ARGS=...]
+#? make demo       a real image on plyfs        make lint     format and static checks
+#? make clean      remove the build             make format   format the sources
+#?
+#? CC=gcc|clang    SANITIZE=address,undefined|thread    FAULT=1 (fault injection)
+#? DEVELOPER=1 (warnings are errors)    V=1 (show commands)    J=N (tests at a time)
+#? BUILD=dir (else build, build-clang, build-asan, ...)    CFLAGS CPPFLAGS LDFLAGS
+#? FUSE_OVERLAYFS=1 (install also offers the name fuse-overlayfs in bin)
+#? deps may stand before any other target: make deps check
+
+VERSION := 0.1.0
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec
+MANDIR ?= $(PREFIX)/share/man
+PKG_CONFIG ?= pkg-config
+DEPS_PREFIX ?= $(CURDIR)/.deps
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+# One build directory for each combination that changes the code: build,
+# build-clang, build-asan, build-tsan, build-fuzz, build-fault, ...
+instrumented := $(if $(findstring fuzzer,$(SANITIZE)),fuzz,$(if $(findstring \
+	address,$(SANITIZE)),asan,$(SANITIZE:thread=tsan)))
+words := $(if $(filter fuzz,$(instrumented)),,$(filter-out gcc,$(notdir $(CC)))) \
+	$(instrumented) $(if $(FAULT),fault)
+empty :=
+space := $(empty) $(empty)
+BUILD ?= build$(subst $(space),,$(addprefix -,$(words)))
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# `make deps check`: what is installed is looked at after it was installed.
+ifneq ($(filter deps,$(MAKECMDGOALS)),)
+rest := $(filter-out deps,$(MAKECMDGOALS))
+.PHONY: deps $(rest)
+.NOTPARALLEL:
+deps:
+	DEPS_PREFIX='$(DEPS_PREFIX)' scripts/deps
+$(rest): deps
+	+$(MAKE) $@
+else
+
+# --- flags ------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wformat=2 -Wundef -Wvla -Wpointer-arith -Wwrite-strings -Wcast-qual \
+	-Wimplicit-fallthrough $(if $(DEVELOPER),-Werror)
+ifdef SANITIZE
+HARDENING := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+CFLAGS ?= -O1 -g
+LINK_SANITIZE := -fsanitize=$(SANITIZE)
+else
+HARDENING := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+CFLAGS ?= -O2 -g
+endif
+
+# The private prefix of `make deps` comes before the system's libraries.
+pc_dirs := $(wildcard $(DEPS_PREFIX)/lib/*/pkgconfig $(DEPS_PREFIX)/lib/pkgconfig)
+pc := PKG_CONFIG_PATH='$(subst $(space),:,$(strip $(pc_dirs) $(PKG_CONFIG_PATH)))' \
+	$(PKG_CONFIG)
+has = $(shell $(pc) --exists '$(1)' 2>/dev/null && echo yes)
+# $(call need,what pkg-config is asked,what a person knows it as)
+need = $(if $(call has,$(1)),,$(error $(2) is missing (pkg-config finds no \
+	'$(1)'): run 'make deps' as root, or install it))
+
+ifneq ($(if $(MAKECMDGOALS),$(filter-out clean help lint format uninstall check \
+	unit fuzz fault,$(MAKECMDGOALS)),all),)
+$(if $(shell command -v $(PKG_CONFIG)),,$(error pkg-config is missing: run 'make deps' \
+	as root, or install it))
+$(if $(shell command -v $(firstword $(CC))),,$(error the compiler $(CC) is missing: \
+	run 'make deps' as root, or install it))
+$(call need,fuse3 >= 3.17,libfuse 3.17 or newer)
+$(call need,libxxhash,xxHash (libxxhash-dev))
+endif
+pkgs := fuse3 libxxhash
+pkg_cflags := $(subst -I/,-isystem /,$(shell $(pc) --cflags $(pkgs) 2>/dev/null))
+# What is there as an archive is linked from the archive: the daemon also runs
+# where these libraries are not installed, in containers and other releases.
+archive = $(firstword $(wildcard $(shell $(pc) --variable=libdir fuse3 \
+	2>/dev/null)/lib$(1).a $(shell $(CC) -print-file-name=lib$(1).a)))
+pkg_libs := $(foreach l,$(shell $(pc) --static --libs $(pkgs) 2>/dev/null),$(or \
+	$(if $(filter -lfuse3 -luring -lnuma -lxxhash,$(l)),$(call \
+	archive,$(l:-l%=%))),$(l)))
+
+# _GNU_SOURCE is empty, so that a file may define it too.
+PLYFS_CPPFLAGS = -iquote . -iquote lib -iquote fs -D_GNU_SOURCE= \
+	-D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=317 \
+	-DPLYFS_VERSION='"$(VERSION)"' $(if $(FAULT),-DPLYFS_FAULT) \
+	$(pkg_cflags) $(CPPFLAGS)
+PLYFS_CFLAGS = -std=gnu17 -fPIE -pthread $(WARNINGS) $(HARDENING) $(CFLAGS)
+PLYFS_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now $(LINK_SANITIZE) $(LDFLAGS)
+compile = $(CC) $(PLYFS_CPPFLAGS) $(PLYFS_CFLAGS) -MMD -MP
+# After -Werror is taken out, which changes no object.
+stamp := $(BUILD)/flags
+flags = $(subst ','\'',$(filter-out -Werror,$(compile) $(PLYFS_LDFLAGS) $(pkg_libs)))
+file_libs = $(shell sed -n 's|.*LDLIBS:\(.*\)|\1|p' $(1) | sed 's|\*/.*||')
+
+# --- what there is ----------------------------------------------------------
+
+lib_src := $(wildcard lib/*.c fs/layer/*.c fs/union/*.c)
+daemon_src := $(filter-out fs/main.c,$(wildcard fs/*.c fs/fuse/*.c))
+unit_src := $(wildcard tests/unit/test_*.c)
+fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
+# Programs of tests/fault use what only FAULT=1 has.
+prog_src := $(filter-out tests/unit/% tests/fuzz/% $(if $(FAULT),,tests/fault/%),\
+	$(wildcard tests/*/*.c bench/*.c))
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+prog = $(patsubst %.c,$(BUILD)/%,$(1))
+archives := $(BUILD)/libdaemon.a $(BUILD)/libplyfs.a
+manpages := $(wildcard doc/*.1 doc/*.5 doc/*.8)
+
+# `make V=1` shows the commands.
+Q := $(if $(V),,@)
+say = echo '  $(1)	$(2)'
+
+.PHONY: all test-programs unit-programs fuzz-programs check unit fuzz fault bench \
+	demo lint format install uninstall clean help deps FORCE
+all: $(BUILD)/plyfs
+test-programs: $(call prog,$(prog_src))
+unit-programs: $(call prog,$(unit_src))
+fuzz-programs: $(call prog,$(fuzz_src))
+
+$(stamp): FORCE
+	@mkdir -p $(@D); echo '$(flags)' | cmp -s - $@ || echo '$(flags)' >$@
+
+# In our own code, not in tests, a banned function is an error.
+$(BUILD)/obj/%.o: %.c $(stamp)
+	@mkdir -p $(@D); $(call say,CC,$<)
+	$(Q)$(compile) $(if $(filter lib/% fs/%,$<),-include lib/banned.h) -c -o $@ $<
+
+$(BUILD)/libplyfs.a: $(call obj,$(lib_src))
+$(BUILD)/libdaemon.a: $(call obj,$(daemon_src))
+$(archives):
+	@mkdir -p $(@D); rm -f $@; $(call say,AR,$@)
+	$(Q)$(AR) rcsD $@ $^
+$(BUILD)/plyfs: $(call obj,fs/main.c) $(archives)
+	@$(call say,LD,$@)
+	$(Q)$(CC) $(PLYFS_LDFLAGS) -o $@ $^ $(pkg_libs)
+$(call prog,$(unit_src)): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
+	$(call need,cmocka,cmocka (libcmocka-dev))
+	@mkdir -p $(@D); $(call say,LD,$@)
+	$(Q)$(CC) $(PLYFS_LDFLAGS) -o $@ $^ $(shell $(pc) --libs cmocka) \
+		$(call file_libs,$*.c) $(pkg_libs)
+$(call prog,$(fuzz_src)): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
+	@mkdir -p $(@D); $(call say,LD,$@)
+	$(Q)$(CC) -fsanitize=fuzzer $(PLYFS_LDFLAGS) -o $@ $^ $(pkg_libs)
+$(call prog,$(prog_src)): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
+	@mkdir -p $(@D); $(call say,LD,$@)
+	$(Q)$(CC) $(PLYFS_LDFLAGS) -o $@ $^ $(call file_libs,$*.c) $(pkg_libs)
+-include $(shell [ ! -d $(BUILD)/obj ] || find $(BUILD)/obj -name '*.d')
+
+# --- tests ------------------------------------------------------------------
+# The runner builds what the chosen tests need, each kind in its own directory.
+
+runner := BUILD='$(BUILD)' CC='$(CC)' tests/run $(if $(J),-j $(J))
+check:
+	+$(runner) $(if $(QUICK),--quick) $(T)
+unit:
+	+$(runner) unit/ unit-tsan/
+fault:
+	+$(runner) fault/
+fuzz:
+	+FUZZ_SECONDS='$(or $(FUZZ_SECONDS),60)' $(runner) fuzz/
+bench: all test-programs
+	PLYFS='$(abspath $(BUILD)/plyfs)' BUILD='$(abspath $(BUILD))' bench/run $(ARGS)
+demo: all
+	PLYFS='$(abspath $(BUILD)/plyfs)' BUILD='$(abspath $(BUILD))' scripts/demo $(ARGS)
+lint:
+	scripts/lint
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+# --- installation -----------------------------------------------------------
+# fuse-overlayfs is an alternative name by which plyfs behaves as that program
+# does. It is always found in libexec/plyfs; FUSE_OVERLAYFS=1 puts it in the
+# PATH as well, unless something else of that name is there.
+
+alias := $(DESTDIR)$(BINDIR)/fuse-overlayfs
+install: all
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBEXECDIR)/plyfs'
+	install -m 755 '$(BUILD)/plyfs' '$(DESTDIR)$(BINDIR)/plyfs'
+	ln -sfn '$(BINDIR)/plyfs' '$(DESTDIR)$(LIBEXECDIR)/plyfs/fuse-overlayfs'
+ifdef FUSE_OVERLAYFS
+	@if [ -e '$(alias)' ] && [ "$$(readlink '$(alias)')" != plyfs ]; then \
+		echo '$(alias) is another program: remove it first' >&2; exit 1; fi
+	ln -sfn plyfs '$(alias)'
+endif
+	for page in $(manpages); do dir='$(DESTDIR)$(MANDIR)'/man$${page##*.}; \
+		install -d "$$dir" && install -m 644 $$page "$$dir" || exit 1; done
+
+uninstall:
+	rm -f '$(DESTDIR)$(BINDIR)/plyfs' '$(DESTDIR)$(LIBEXECDIR)/plyfs/fuse-overlayfs'
+	-rmdir '$(DESTDIR)$(LIBEXECDIR)/plyfs' 2>/dev/null
+	[ "$$(readlink '$(alias)')" != plyfs ] || rm -f '$(alias)'
+	for page in $(manpages); do \
+		rm -f '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/}; done
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz build-fault build-clang '$(BUILD)'
+
+help:
+	@sed -n 's/^#? \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+
+endif
