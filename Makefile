@@ -155,20 +155,17 @@ $(BUILD)/libdaemon.a: $(call obj,$(daemon_src))
 $(archives):
 	@mkdir -p $(@D); rm -f $@; $(call say,AR,$@)
 	$(Q)$(AR) rcsD $@ $^
+programs := $(call prog,$(unit_src) $(fuzz_src) $(prog_src))
+$(call prog,$(unit_src)): more = $(call need,cmocka,cmocka (libcmocka-dev))$(shell \
+	$(pc) --libs cmocka)
+$(call prog,$(fuzz_src)): more = -fsanitize=fuzzer
+$(programs): more += $(call file_libs,$*.c)
+$(programs): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
 $(BUILD)/plyfs: $(call obj,fs/main.c) $(archives)
-	@$(call say,LD,$@)
-	$(Q)$(CC) $(PLYFS_LDFLAGS) -o $@ $^ $(pkg_libs)
-$(call prog,$(unit_src)): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
-	$(call need,cmocka,cmocka (libcmocka-dev))
+$(programs) $(BUILD)/plyfs:
 	@mkdir -p $(@D); $(call say,LD,$@)
-	$(Q)$(CC) $(PLYFS_LDFLAGS) -o $@ $^ $(shell $(pc) --libs cmocka) \
-		$(call file_libs,$*.c) $(pkg_libs)
-$(call prog,$(fuzz_src)): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
-	@mkdir -p $(@D); $(call say,LD,$@)
-	$(Q)$(CC) -fsanitize=fuzzer $(PLYFS_LDFLAGS) -o $@ $^ $(pkg_libs)
-$(call prog,$(prog_src)): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
-	@mkdir -p $(@D); $(call say,LD,$@)
-	$(Q)$(CC) $(PLYFS_LDFLAGS) -o $@ $^ $(call file_libs,$*.c) $(pkg_libs)
+	$(Q)$(CC) $(PLYFS_LDFLAGS) -o $@ $^ $(more) $(pkg_libs)
+
 -include $(shell [ ! -d $(BUILD)/obj ] || find $(BUILD)/obj -name '*.d')
 
 # --- tests ------------------------------------------------------------------
