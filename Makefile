@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds plyfs. `make help` lists the targets and variables.
-# C files are found by their place, none is named here:
+# Builds plyfs. C files are found by their place, none is named here:
 #   lib/ fs/layer/ fs/union/   -> libplyfs.a   (knows no FUSE)
 #   fs/ fs/fuse/               -> libdaemon.a, and with fs/main.c -> plyfs
 #   tests/unit/test_*.c        -> one cmocka program each
 #   tests/fuzz/fuzz_*.c        -> one libFuzzer program each
-#   tests/*/*.c bench/*.c      -> one program each; a comment LDLIBS: -lfoo in
-#                                 the file adds libraries to its link
+#   tests/*/*.c                -> one program each
+# A comment "LDLIBS: -lfoo" in a test's source adds libraries to its link.
 
 #? make [all]      the daemon, build/plyfs      make check    every test [T=pattern QUICK=1]
 #? make deps       what building and testing    make unit     unit tests (ASan+UBSan, TSan)
@@ -16,7 +15,6 @@
 #? make uninstall  remove what install put      make bench    measurements [ARGS=...]
 #? make demo       a real image on plyfs        make lint     format and static checks
 #? make clean      remove the build             make format   format the sources
-#?
 #? CC=gcc|clang    SANITIZE=address,undefined|thread    FAULT=1 (fault injection)
 #? DEVELOPER=1 (warnings are errors)    V=1 (show commands)    J=N (tests at a time)
 #? BUILD=dir (else build, build-clang, build-asan, ...)    CFLAGS CPPFLAGS LDFLAGS
@@ -27,28 +25,20 @@ VERSION := 0.1.0
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
-LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR ?= $(PREFIX)/share/man
+helpers := $(DESTDIR)$(PREFIX)/libexec/plyfs
 PKG_CONFIG ?= pkg-config
 DEPS_PREFIX ?= $(CURDIR)/.deps
 
-ifeq ($(origin CC),default)
-CC := gcc
-endif
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 
-# One build directory for each combination that changes the code: build,
-# build-clang, build-asan, build-tsan, build-fuzz, build-fault, ...
-instrumented := $(if $(findstring fuzzer,$(SANITIZE)),fuzz,$(if $(findstring \
-	address,$(SANITIZE)),asan,$(SANITIZE:thread=tsan)))
-words := $(if $(filter fuzz,$(instrumented)),,$(filter-out gcc,$(notdir $(CC)))) \
-	$(instrumented) $(if $(FAULT),fault)
-empty :=
-space := $(empty) $(empty)
+# One build directory for each combination: build, build-clang, build-asan, ...
+words := $(filter-out gcc,$(notdir $(CC))) $(if $(findstring address,$(SANITIZE)),asan,\
+	$(SANITIZE:thread=tsan)) $(if $(FAULT),fault)
+space := $() $()
 BUILD ?= build$(subst $(space),,$(addprefix -,$(words)))
-
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.SUFFIXES:
 
 # `make deps check`: what is installed is looked at after it was installed.
 ifneq ($(filter deps,$(MAKECMDGOALS)),)
@@ -62,15 +52,13 @@ $(rest): deps
 else
 
 # --- flags ------------------------------------------------------------------
-
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wformat=2 -Wundef -Wvla -Wpointer-arith -Wwrite-strings -Wcast-qual \
 	-Wimplicit-fallthrough $(if $(DEVELOPER),-Werror)
 ifdef SANITIZE
-HARDENING := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
-	-fno-omit-frame-pointer
-CFLAGS ?= -O1 -g
+HARDENING := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LINK_SANITIZE := -fsanitize=$(SANITIZE)
+CFLAGS ?= -O1 -g
 else
 HARDENING := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 CFLAGS ?= -O2 -g
@@ -78,26 +66,24 @@ endif
 
 # The private prefix of `make deps` comes before the system's libraries.
 pc_dirs := $(wildcard $(DEPS_PREFIX)/lib/*/pkgconfig $(DEPS_PREFIX)/lib/pkgconfig)
-pc := PKG_CONFIG_PATH='$(subst $(space),:,$(strip $(pc_dirs) $(PKG_CONFIG_PATH)))' \
-	$(PKG_CONFIG)
-has = $(shell $(pc) --exists '$(1)' 2>/dev/null && echo yes)
+pc_path := $(subst $(space),:,$(strip $(pc_dirs) $(PKG_CONFIG_PATH)))
+pc := PKG_CONFIG_PATH='$(pc_path)' $(PKG_CONFIG)
+ask := is missing: run 'make deps' as root, or install it
 # $(call need,what pkg-config is asked,what a person knows it as)
-need = $(if $(call has,$(1)),,$(error $(2) is missing (pkg-config finds no \
-	'$(1)'): run 'make deps' as root, or install it))
-
+need = $(if $(shell $(pc) --exists '$(1)' 2>/dev/null && echo yes),,$(error $(2) $(ask) \
+	(pkg-config finds no '$(1)')))
 ifneq ($(if $(MAKECMDGOALS),$(filter-out clean help lint format uninstall check \
 	unit fuzz fault,$(MAKECMDGOALS)),all),)
-$(if $(shell command -v $(PKG_CONFIG)),,$(error pkg-config is missing: run 'make deps' \
-	as root, or install it))
-$(if $(shell command -v $(firstword $(CC))),,$(error the compiler $(CC) is missing: \
-	run 'make deps' as root, or install it))
+$(if $(shell command -v $(PKG_CONFIG)),,$(error pkg-config $(ask)))
+$(if $(shell command -v $(firstword $(CC))),,$(error the compiler $(CC) $(ask)))
 $(call need,fuse3 >= 3.17,libfuse 3.17 or newer)
 $(call need,libxxhash,xxHash (libxxhash-dev))
 endif
+
 pkgs := fuse3 libxxhash
 pkg_cflags := $(subst -I/,-isystem /,$(shell $(pc) --cflags $(pkgs) 2>/dev/null))
-# What is there as an archive is linked from the archive: the daemon also runs
-# where these libraries are not installed, in containers and other releases.
+# Linked from archives where there are any: the daemon then also runs where these
+# libraries are not installed, in containers and other releases.
 archive = $(firstword $(wildcard $(shell $(pc) --variable=libdir fuse3 \
 	2>/dev/null)/lib$(1).a $(shell $(CC) -print-file-name=lib$(1).a)))
 pkg_libs := $(foreach l,$(shell $(pc) --static --libs $(pkgs) 2>/dev/null),$(or \
@@ -106,35 +92,29 @@ pkg_libs := $(foreach l,$(shell $(pc) --static --libs $(pkgs) 2>/dev/null),$(or 
 
 # _GNU_SOURCE is empty, so that a file may define it too.
 PLYFS_CPPFLAGS = -iquote . -iquote lib -iquote fs -D_GNU_SOURCE= \
-	-D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=317 \
-	-DPLYFS_VERSION='"$(VERSION)"' $(if $(FAULT),-DPLYFS_FAULT) \
-	$(pkg_cflags) $(CPPFLAGS)
+	-D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=317 -DPLYFS_VERSION='"$(VERSION)"' \
+	$(if $(FAULT),-DPLYFS_FAULT) $(pkg_cflags) $(CPPFLAGS)
 PLYFS_CFLAGS = -std=gnu17 -fPIE -pthread $(WARNINGS) $(HARDENING) $(CFLAGS)
 PLYFS_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now $(LINK_SANITIZE) $(LDFLAGS)
 compile = $(CC) $(PLYFS_CPPFLAGS) $(PLYFS_CFLAGS) -MMD -MP
-# After -Werror is taken out, which changes no object.
+# Other flags, another build; but -Werror changes no object.
 stamp := $(BUILD)/flags
 flags = $(subst ','\'',$(filter-out -Werror,$(compile) $(PLYFS_LDFLAGS) $(pkg_libs)))
 file_libs = $(shell sed -n 's|.*LDLIBS:\(.*\)|\1|p' $(1) | sed 's|\*/.*||')
 
 # --- what there is ----------------------------------------------------------
-
 lib_src := $(wildcard lib/*.c fs/layer/*.c fs/union/*.c)
 daemon_src := $(filter-out fs/main.c,$(wildcard fs/*.c fs/fuse/*.c))
 unit_src := $(wildcard tests/unit/test_*.c)
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 # Programs of tests/fault use what only FAULT=1 has.
 prog_src := $(filter-out tests/unit/% tests/fuzz/% $(if $(FAULT),,tests/fault/%),\
-	$(wildcard tests/*/*.c bench/*.c))
+	$(wildcard tests/*/*.c))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 prog = $(patsubst %.c,$(BUILD)/%,$(1))
 archives := $(BUILD)/libdaemon.a $(BUILD)/libplyfs.a
-manpages := $(wildcard doc/*.1 doc/*.5 doc/*.8)
-
-# `make V=1` shows the commands.
 Q := $(if $(V),,@)
 say = echo '  $(1)	$(2)'
-
 .PHONY: all test-programs unit-programs fuzz-programs check unit fuzz fault bench \
 	demo lint format install uninstall clean help deps FORCE
 all: $(BUILD)/plyfs
@@ -156,8 +136,7 @@ $(archives):
 	@mkdir -p $(@D); rm -f $@; $(call say,AR,$@)
 	$(Q)$(AR) rcsD $@ $^
 programs := $(call prog,$(unit_src) $(fuzz_src) $(prog_src))
-$(call prog,$(unit_src)): more = $(call need,cmocka,cmocka (libcmocka-dev))$(shell \
-	$(pc) --libs cmocka)
+$(call prog,$(unit_src)): more = $(call need,cmocka,libcmocka-dev) -lcmocka
 $(call prog,$(fuzz_src)): more = -fsanitize=fuzzer
 $(programs): more += $(call file_libs,$*.c)
 $(programs): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
@@ -171,53 +150,50 @@ $(programs) $(BUILD)/plyfs:
 # --- tests ------------------------------------------------------------------
 # The runner builds what the chosen tests need, each kind in its own directory.
 
-runner := BUILD='$(BUILD)' CC='$(CC)' tests/run $(if $(J),-j $(J))
-check:
-	+$(runner) $(if $(QUICK),--quick) $(T)
-unit:
-	+$(runner) unit/ unit-tsan/
-fault:
-	+$(runner) fault/
-fuzz:
-	+FUZZ_SECONDS='$(or $(FUZZ_SECONDS),60)' $(runner) fuzz/
-bench: all test-programs
-	PLYFS='$(abspath $(BUILD)/plyfs)' BUILD='$(abspath $(BUILD))' bench/run $(ARGS)
-demo: all
-	PLYFS='$(abspath $(BUILD)/plyfs)' BUILD='$(abspath $(BUILD))' scripts/demo $(ARGS)
-lint:
-	scripts/lint
-format:
-	clang-format -i $$(git ls-files '*.c' '*.h')
+unit: T := unit/ unit-tsan/
+fault: T := fault/
+fuzz: T := fuzz/
+fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),60)
+check unit fault fuzz:
+	+BUILD='$(BUILD)' CC='$(CC)' tests/run $(if $(J),-j $(J)) $(if $(QUICK),--quick) $(T)
+
+demo: run := scripts/demo
+bench: run := bench/run
+bench: test-programs
+bench demo: all
+	PLYFS='$(abspath $(BUILD)/plyfs)' BUILD='$(abspath $(BUILD))' $(run) $(ARGS)
+
+lint: ; scripts/lint
+format: ; clang-format -i $$(git ls-files '*.c' '*.h')
 
 # --- installation -----------------------------------------------------------
-# fuse-overlayfs is an alternative name by which plyfs behaves as that program
-# does. It is always found in libexec/plyfs; FUSE_OVERLAYFS=1 puts it in the
-# PATH as well, unless something else of that name is there.
+# fuse-overlayfs, by which name plyfs behaves as that program does, is always in
+# libexec/plyfs, and with FUSE_OVERLAYFS=1 in bin, unless another is there.
 
+manpages := $(wildcard doc/*.1 doc/*.5 doc/*.8)
 alias := $(DESTDIR)$(BINDIR)/fuse-overlayfs
 install: all
-	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBEXECDIR)/plyfs'
+	install -d '$(DESTDIR)$(BINDIR)' '$(helpers)'
 	install -m 755 '$(BUILD)/plyfs' '$(DESTDIR)$(BINDIR)/plyfs'
-	ln -sfn '$(BINDIR)/plyfs' '$(DESTDIR)$(LIBEXECDIR)/plyfs/fuse-overlayfs'
+	ln -sfn '$(BINDIR)/plyfs' '$(helpers)/fuse-overlayfs'
 ifdef FUSE_OVERLAYFS
 	@if [ -e '$(alias)' ] && [ "$$(readlink '$(alias)')" != plyfs ]; then \
-		echo '$(alias) is another program: remove it first' >&2; exit 1; fi
+		echo '$(alias) is another program, remove it first' >&2; exit 1; fi
 	ln -sfn plyfs '$(alias)'
 endif
-	for page in $(manpages); do dir='$(DESTDIR)$(MANDIR)'/man$${page##*.}; \
-		install -d "$$dir" && install -m 644 $$page "$$dir" || exit 1; done
+	for page in $(manpages); do \
+		install -Dm 644 -t '$(DESTDIR)$(MANDIR)'/man$${page##*.} $$page || exit; done
 
 uninstall:
-	rm -f '$(DESTDIR)$(BINDIR)/plyfs' '$(DESTDIR)$(LIBEXECDIR)/plyfs/fuse-overlayfs'
-	-rmdir '$(DESTDIR)$(LIBEXECDIR)/plyfs' 2>/dev/null
+	rm -f '$(DESTDIR)$(BINDIR)/plyfs' '$(helpers)/fuse-overlayfs'
+	[ ! -d '$(helpers)' ] || rmdir '$(helpers)'
 	[ "$$(readlink '$(alias)')" != plyfs ] || rm -f '$(alias)'
 	for page in $(manpages); do \
 		rm -f '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/}; done
 
 clean:
-	rm -rf build build-asan build-tsan build-fuzz build-fault build-clang '$(BUILD)'
+	rm -rf $(dir $(wildcard build*/flags)) '$(BUILD)'
 
-help:
-	@sed -n 's/^#? \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+help: ; @sed -n 's/^#? \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 endif
