@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# Functions of the workloads; each of them sources this file.
+
+# scaled N: N times SCALE, at least 1.
+scaled() {
+	awk -v n="$1" -v s="$SCALE" 'BEGIN { x = int(n * s); print x < 1 ? 1 : x }'
+}
+
+# Resident set of the daemon in KiB.
+daemon_rss() {
+	awk '/^Rss:/ { print $2 }' "/proc/$BENCH_PID/smaps_rollup"
+}
+
+die() {
+	echo "$*" >&2
+	exit 1
+}
