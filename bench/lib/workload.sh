@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
 # Functions of the workloads; each of them sources this file.
 
 # scaled N: N times SCALE, at least 1.
@@ -9,6 +10,11 @@ scaled() {
 # Resident set of the daemon in KiB.
 daemon_rss() {
 	awk '/^Rss:/ { print $2 }' "/proc/$BENCH_PID/smaps_rollup"
+}
+
+# Number of entries of a directory.
+count_entries() {
+	find "$1" -mindepth 1 -maxdepth 1 | wc -l
 }
 
 die() {

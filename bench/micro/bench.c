@@ -65,7 +65,7 @@ static int64_t daemon_cpu(void)
 			 pid, de->d_name);
 		f = fopen(path, "r");
 		if (!f)
-			continue;	/* that thread has just ended */
+			continue; /* that thread has just ended */
 		if (fscanf(f, "%" SCNu64, &run) == 1)
 			total += (int64_t)run;
 		fclose(f);

@@ -24,17 +24,17 @@
 /* Entries of a tree as mktree wrote them: 'F', 'D' or 'L', size, path. */
 struct bench_entry {
 	char type;
-	uint32_t dir;		/* index into bench_list.dir of the parent */
+	uint32_t dir; /* index into bench_list.dir of the parent */
 	uint64_t size;
-	char *path;		/* relative to the tree's root */
+	char *path; /* relative to the tree's root */
 };
 
 struct bench_list {
 	struct bench_entry *entry;
 	size_t count;
-	size_t files;		/* entries of type F */
-	uint64_t bytes;		/* sum of the files' sizes */
-	char **dir;		/* paths of the directories, "." first */
+	size_t files; /* entries of type F */
+	uint64_t bytes; /* sum of the files' sizes */
+	char **dir; /* paths of the directories, "." first */
 	size_t dirs;
 };
 

@@ -78,8 +78,8 @@ static void close_list(FILE *f)
 /* Where entry i of an image lives, and what it is. */
 struct place {
 	unsigned int layer;
-	int override;		/* also in layer 0, with other content */
-	int whiteout;		/* in layer 0, removed by the top layer */
+	int override; /* also in layer 0, with other content */
+	int whiteout; /* in layer 0, removed by the top layer */
 	int symlink;
 	uint64_t size;
 };

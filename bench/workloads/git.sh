@@ -6,6 +6,7 @@
 # row: git_status_cold us/file - git status, cold
 # row: git_status_warm us/file - git status, warm
 set -e
+# shellcheck source=bench/lib/workload.sh disable=SC2153
 . "$BENCH_LIB/workload.sh"
 files=$(grep -c '^[FL]' "$LIST")
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null

@@ -4,6 +4,7 @@
 # tree: image
 # row: idle_rss KiB <=4096 daemon RSS, idle mount
 set -e
+# shellcheck source=bench/lib/workload.sh disable=SC2153
 . "$BENCH_LIB/workload.sh"
 stat "$MNT" >/dev/null
 [ "$BENCH_PID" ] || exit 0

@@ -8,5 +8,6 @@
 # row: rename_lower us/file - rename of a lower file
 # row: unlink_lower us/file - unlink of a lower file
 set -e
+# shellcheck source=bench/lib/workload.sh disable=SC2153
 . "$BENCH_LIB/workload.sh"
 exec "$BENCH_BIN/lower" "$MNT" "$LIST" "$(scaled 500)"

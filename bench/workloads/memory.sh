@@ -7,8 +7,10 @@
 # row: inode_rss B/inode <=200 daemon RSS per known inode
 # row: walk_many us/entry - cold walk of the big tree
 set -e
+# shellcheck source=bench/lib/workload.sh disable=SC2153
 . "$BENCH_LIB/workload.sh"
 [ -z "$BENCH_PID" ] || before=$(daemon_rss)
+# shellcheck disable=SC2153 # it comes from bench/run
 "$BENCH_BIN/walk" "$MNT" "$LIST" walk_many
 [ "$BENCH_PID" ] || exit 0
 after=$(daemon_rss)

@@ -6,7 +6,8 @@
 # row: mount_500 ms - mount with 500 lowers
 # Arguments: the mount command.
 set -e
+# shellcheck source=bench/lib/workload.sh disable=SC2153
 . "$BENCH_LIB/workload.sh"
 "$BENCH_BIN/timed" --mounted "$MNT" mount_500 1 "$@"
-[ "$(ls "$MNT" | wc -l)" -eq 500 ] ||
+[ "$(count_entries "$MNT")" -eq 500 ] ||
 	die "mount500: the root lacks files"

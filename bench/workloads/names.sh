@@ -9,5 +9,6 @@
 # row: mkdir us/dir - mkdir
 # row: rmdir us/dir - rmdir
 set -e
+# shellcheck source=bench/lib/workload.sh disable=SC2153
 . "$BENCH_LIB/workload.sh"
 exec "$BENCH_BIN/names" "$MNT" "$LIST" "$(scaled 2000)"

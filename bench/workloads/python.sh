@@ -6,6 +6,7 @@
 # row: import_cold us/module - python3 -c 'import ...', cold
 # row: import_warm us/module - python3 -c 'import ...', warm
 set -e
+# shellcheck source=bench/lib/workload.sh disable=SC2153
 . "$BENCH_LIB/workload.sh"
 export PYTHONHOME="$MNT" PYTHONDONTWRITEBYTECODE=1
 code='import importlib, sys

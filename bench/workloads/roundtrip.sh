@@ -4,5 +4,6 @@
 # tree: image
 # row: roundtrip us/call - statfs (one message each)
 set -e
+# shellcheck source=bench/lib/workload.sh disable=SC2153
 . "$BENCH_LIB/workload.sh"
 exec "$BENCH_BIN/roundtrip" "$MNT" "$(scaled 10000)"

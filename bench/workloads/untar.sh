@@ -6,6 +6,7 @@
 # needs: tar
 # row: untar us/entry - untar of a source tree
 set -e
+# shellcheck source=bench/lib/workload.sh disable=SC2153
 . "$BENCH_LIB/workload.sh"
 entries=$(wc -l <"$LIST")
 mkdir "$MNT/out"
