@@ -352,7 +352,7 @@ const struct options_entry options_table[] = {
 
 	/* Refused. The help is the reason that the error gives. */
 	{ "datadir+", "=DIR",
-	  "data-only layers can't be used (fuse-overlayfs or not)",
+	  "data-only layers can't be used (by fuse-overlayfs neither)",
 	  GROUP_REFUSED, KIND_FATAL, .off = 0 },
 	{ "allow_root", "",
 	  "cached files would be open to all; use allow_other",
