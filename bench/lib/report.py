@@ -5,6 +5,7 @@ import json
 import os
 import statistics
 import subprocess
+import textwrap
 
 BASELINE = "overlayfs"
 
@@ -21,6 +22,8 @@ def value_of(sample, row):
 def number(x):
     if x is None:
         return "-"
+    if x == 0:
+        return "0"
     if x >= 1000:
         return f"{x:.0f}"
     return f"{x:.3g}"
@@ -29,8 +32,9 @@ def number(x):
 class Table:
     """Medians of all rows and peers, from the list of samples."""
 
-    def __init__(self, rows, peers, samples):
+    def __init__(self, rows, peers, samples, messages=None):
         self.peers = peers
+        self.messages = messages or {}
         self.rows = [r for r in rows
                      if any(s["row"] == r.name for s in samples)]
         self.by = {}
@@ -90,13 +94,14 @@ def main_table(table):
 
 
 def ratio_table(table):
-    """Ratios to the baseline with their range, targets, and to the other."""
+    """Ratios to the baseline with their range, between others, targets."""
     others = [p for p in table.peers if p != BASELINE]
     ours = [p for p in others if p.startswith("plyfs")]
     head = ["row"] + others
-    other = "fuse-overlayfs"
-    if other in table.peers:
-        head += [f"{p} : {other}" for p in ours[:2]]
+    pairs = [(p, "fuse-overlayfs") for p in ours[:2]
+             if "fuse-overlayfs" in others]
+    pairs += [("plyfs", p) for p in ours if "@" in p and "plyfs" in ours]
+    head += [f"{a} : {b}" for a, b in pairs]
     lines = [head + ["target", "met"]]
     for row in table.rows:
         if not row.ratio and row.unit != "ms":
@@ -106,10 +111,9 @@ def ratio_table(table):
             ratio, span = table.ratio(row, p), table.ratio_range(row, p)
             line.append(f"{ratio:.2f} [{span[0]:.2f}..{span[1]:.2f}]"
                         if ratio and span else "-")
-        if other in table.peers:
-            for p in ours[:2]:
-                ratio = table.ratio(row, p, other)
-                line.append(f"{ratio:.2f}" if ratio else "-")
+        for a, b in pairs:
+            ratio = table.ratio(row, a, b)
+            line.append(f"{ratio:.2f}" if ratio else "-")
         lines.append(line + target_cells(table, row))
     return lines
 
@@ -140,6 +144,30 @@ def cpu_table(table):
     return lines
 
 
+def floor_table(table):
+    """What the messages alone cost: their number times a round trip."""
+    peers = [p for p in ("plyfs", "plyfs-uring") if p in table.peers]
+    trip = {p: [value_of(s, r) for r in table.rows if r.name == "roundtrip"
+                for s in table.by.get((r.name, p), []) if "error" not in s]
+            for p in peers}
+    peers = [p for p in peers if trip[p]]
+    head = ["row", "messages/op"]
+    for p in peers:
+        head += [f"{p} floor, us", "measured, us", "floor ratio"]
+    lines = [head]
+    for row in table.rows:
+        if row.name not in table.messages:
+            continue
+        line = [row.name, f"{table.messages[row.name]:.3g}"]
+        for p in peers:
+            floor = table.messages[row.name] * statistics.median(trip[p])
+            base = table.median(row, BASELINE)
+            line += [number(floor), number(table.median(row, p)),
+                     f"{floor / base:.2f}" if base else "-"]
+        lines.append(line)
+    return lines
+
+
 def as_text(lines):
     widths = [max(len(c) for c in col) for col in zip(*lines)]
     return "\n".join("  ".join(c.ljust(w) if i == 0 else c.rjust(w)
@@ -165,6 +193,11 @@ SECTIONS = (
      "Ratio of the medians; in brackets the least and the greatest ratio "
      "within one round. Then plyfs against fuse-overlayfs. Targets are those "
      "of the default mode: over /dev/fuse / over io_uring.", ratio_table),
+    ("Messages and floors",
+     "Messages per operation of plyfs (bench/messages), and the floor they "
+     "set: messages x the median of roundtrip in this run; its ratio to "
+     "kernel overlayfs. A write is split, and reads run ahead, so that floors "
+     "of big files may lie above what is measured.", floor_table),
     ("Memory and mount time", "Absolute values and their targets.",
      absolute_table),
     ("CPU time of the daemon", "Microseconds of the row's unit.", cpu_table),
@@ -180,7 +213,8 @@ def render(table, header, errors, markdown):
         lines = make(table)
         if len(lines) < 2:
             continue
-        out += ["", f"## {title}" if markdown else title.upper(), "", note, "",
+        out += ["", f"## {title}" if markdown else title.upper(), "",
+                note if markdown else textwrap.fill(note, 90), "",
                 as_markdown(lines) if markdown else as_text(lines)]
     out += ["", "## Rows" if markdown else "ROWS", ""]
     out += [f"- `{r.name}`: {r.title}" if markdown else
@@ -253,7 +287,8 @@ def plot_samples(table, out_dir, caption):
         f"set output '{path}'",
         f"set multiplot layout {lines},{columns} title {quoted(caption)} "
         "noenhanced",
-        "unset key", "set yrange [0:*]", "set ytics font ',8'", "set grid y lc '#cccccc'",
+        "unset key", "set yrange [0:*]", "set ytics font ',8'",
+        "set grid y lc '#cccccc'",
         f"set xrange [-0.5:{len(table.peers) - 0.5}]",
         "set xtics rotate by 30 right noenhanced font ',8' (%s)" % ", ".join(
             f"{quoted(p)} {i}" for i, p in enumerate(table.peers)),
@@ -289,9 +324,10 @@ def gnuplot(script, path):
     return None
 
 
-def write(rows, peers, samples, header, errors, out_dir):
-    """Everything into out_dir; returns the text report."""
-    table = Table(rows, peers, samples)
+def write(rows, peers, samples, header, errors, out_dir, messages):
+    """Everything into out_dir; returns the text report. messages: {row: per
+    operation}, may be empty."""
+    table = Table(rows, peers, samples, messages)
     caption = "; ".join(v for k, v in header if k in ("commit", "kernel",
                                                       "backing", "date"))
     write_raw(out_dir, header, samples)

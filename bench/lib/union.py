@@ -162,7 +162,7 @@ class Union:
             time.sleep(0.1)
         else:
             raise BenchError(f"umount failed: {r.stderr.strip()}")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self.pid and self._alive():
             if time.monotonic() > deadline:
                 raise BenchError("the daemon does not end after the unmount")
