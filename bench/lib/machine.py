@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reader must know about where the numbers come from."""
 
+import glob
 import os
 import platform
 import subprocess
@@ -29,6 +30,13 @@ def _output(*argv, cwd=None):
         return ""
 
 
+def _libfuse(source):
+    """The one that plyfs is built with: make deps' own before the system's."""
+    private = glob.glob(source + "/../.deps/lib/*/pkgconfig")
+    return _output("env", "PKG_CONFIG_PATH=" + ":".join(private), "pkg-config",
+                   "--modversion", "fuse3") or "?"
+
+
 def header(source, backing, peers, settings):
     """List of (key, value). peers: {name: version}."""
     mem = int(_first("/proc/meminfo", "MemTotal").split()[0]) // (1 << 20)
@@ -47,7 +55,7 @@ def header(source, backing, peers, settings):
         ("user", "root" if not os.environ.get("BENCH_USERNS") else
                  "root of a user namespace without privileges on the host"),
         *((name, version) for name, version in peers.items()),
-        ("libfuse", _output("pkg-config", "--modversion", "fuse3") or "?"),
+        ("libfuse", _libfuse(source)),
         ("settings", settings),
         ("load", "%.2f %.2f %.2f at the start" % os.getloadavg()),
     ]

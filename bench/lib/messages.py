@@ -3,7 +3,6 @@
 
 import json
 import os
-import re
 import subprocess
 import tempfile
 
@@ -12,7 +11,7 @@ from union import BenchError, Peer, Union, sweep
 from workload import load_all
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MICRO = ("walk", "read", "open", "missing", "roundtrip", "names", "lower",
+MICRO = ("walk", "read", "open", "pair", "missing", "roundtrip", "names", "lower",
          "bigread", "bigwrite", "copyup")
 
 
@@ -25,17 +24,21 @@ def hook(when, row):
 
 
 def counters(text):
-    """{opcode: messages}. Opcodes are the lines that begin in capitals; the
-    number after the name, or after "count=", is the count. Gauges, in small
-    letters, are no messages."""
+    """{opcode: messages} of the lines "NAME COUNT ..." up to TOTAL."""
     found = {}
     for line in text.splitlines():
-        m = re.match(r"\s*([A-Z][A-Z0-9_]*)\b.*?\b(?:count=)?(\d+)", line)
-        if m:
-            found[m.group(1)] = int(m.group(2))
-    if not found:
-        raise BenchError(f"no counters in: {text}")
-    return found
+        fields = line.split()
+        if fields and fields[0] == "TOTAL":
+            return found
+        if len(fields) > 1 and not line.startswith("#"):
+            found[fields[0]] = int(fields[1])
+    raise BenchError(f"not what plyfs --stats prints: {text}")
+
+
+def round_trips(counts):
+    """Messages that somebody waits for: all but those without a reply."""
+    return sum(n for op, n in counts.items()
+               if op not in ("FORGET", "BATCH_FORGET", "INTERRUPT"))
 
 
 def read_counts(path):

@@ -65,8 +65,8 @@ class Workload:
         return [p for p in self.needs if not shutil.which(p)]
 
 
-ORDER = ("walk read open missing roundtrip names lower bigread bigwrite copyup "
-         "untar git python mount1 mount50 mount500 idle memory").split()
+ORDER = ("walk read open pair missing roundtrip names lower bigread bigwrite "
+         "copyup untar git python mount1 mount50 mount500 idle memory").split()
 
 
 def load_all(directory):

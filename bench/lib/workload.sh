@@ -12,6 +12,11 @@ daemon_rss() {
 	awk '/^Rss:/ { print $2 }' "/proc/$BENCH_PID/smaps_rollup"
 }
 
+# CPU time of all threads of the daemon in nanoseconds.
+daemon_cpu() {
+	awk '{ sum += $1 } END { printf "%d\n", sum }' "/proc/$BENCH_PID/task"/*/schedstat
+}
+
 # Number of entries of a directory.
 count_entries() {
 	find "$1" -mindepth 1 -maxdepth 1 | wc -l
