@@ -25,7 +25,7 @@
 #pragma GCC poison strcpy strcat stpcpy strncpy strncat sprintf vsprintf gets
 
 /* One static buffer for all threads: strsep, the _r functions. */
-#pragma GCC poison strtok asctime ctime gmtime localtime
+#pragma GCC poison strtok asctime gmtime localtime
 
 /* No way to see an error: strtoul and its kin, with errno. */
 #pragma GCC poison atoi atol atoll
