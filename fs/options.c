@@ -322,7 +322,7 @@ static int settle_names(struct optparse *p)
 	struct options *o = p->o;
 
 	if (o->fsname == NULL) {
-		o->fsname = strdup(o->source != NULL ? o->source : o->name);
+		o->fsname = strdup(is_empty(o->source) ? o->name : o->source);
 		if (o->fsname == NULL)
 			return no_memory(p);
 	}

@@ -157,6 +157,8 @@ static void test_any_order(void **state)
 	good("plyfs", "src", "/m", "-o", "lowerdir=/l", "-o", "ro", "-o", "fsname=x", NULL);
 	assert_string_equal(opts.fsname, "x");
 	assert_true(opts.ro_option);
+	good("plyfs", "", "-o", "lowerdir=/l", "/m", NULL);
+	assert_string_equal(opts.fsname, "plyfs");
 	/* mount(8) to a helper. */
 	good("/sbin/mount.plyfs", "src", "/m", "-n", "-v", "-o", "rw,lowerdir=/l", "-t",
 	     "fuse.plyfs", NULL);
