@@ -23,17 +23,16 @@
 static struct options opts;
 static char *error;
 
-/* argv[0] and the rest up to a NULL. */
-static int parse_va(const char *name, va_list ap)
+/* argv up to a NULL; copied, since main() has no constant strings either. */
+static int parse(const char *const argv[])
 {
-	const char *argv[MAX_ARGS + 1] = { name };
 	char *copy[MAX_ARGS + 1] = { NULL };
-	int n = 1, r;
+	int n = 0, r;
 
-	while ((argv[n] = va_arg(ap, const char *)) != NULL)
-		assert_true(++n < MAX_ARGS);
-	for (int i = 0; i < n; i++)
-		assert_non_null(copy[i] = strdup(argv[i]));
+	for (; argv[n] != NULL; n++) {
+		assert_true(n < MAX_ARGS);
+		assert_non_null(copy[n] = strdup(argv[n]));
+	}
 	free(error);
 	error = NULL;
 	options_free(&opts);
@@ -43,49 +42,43 @@ static int parse_va(const char *name, va_list ap)
 	return r;
 }
 
-/* Parse what must be right. */
-static void good(const char *name, ...)
+static void parse_good(const char *const argv[])
 {
-	va_list ap;
-	int r;
+	int r = parse(argv);
 
-	va_start(ap, name);
-	r = parse_va(name, ap);
-	va_end(ap);
 	if (r != 0)
 		fail_msg("%d: %s", r, error);
 	assert_null(error);
 }
 
-/* Parse what must be wrong, and say so. */
-static void bad(const char *want, const char *name, ...)
+static void parse_bad(const char *want, const char *const argv[])
 {
-	va_list ap;
-	int r;
+	int r = parse(argv);
 
-	va_start(ap, name);
-	r = parse_va(name, ap);
-	va_end(ap);
 	assert_int_equal(r, -EINVAL);
 	assert_non_null(error);
 	if (strcmp(error, want) != 0)
 		fail_msg("error is \"%s\", not \"%s\"", error, want);
 }
 
+/* Arguments that must be right, or wrong with just this error. */
+#define good(...) parse_good((const char *const[]){ __VA_ARGS__, NULL })
+#define bad(want, ...) parse_bad(want, (const char *const[]){ __VA_ARGS__, NULL })
+
 /* One option, with the least of a command line around it. */
 static void opt(const char *text)
 {
-	good("plyfs", LOWER, "-o", text, NULL);
+	good("plyfs", LOWER, "-o", text);
 }
 
 static void opt_rw(const char *text)
 {
-	good("plyfs", "/m", "-o", "lowerdir=/l,upperdir=/u,workdir=/w", "-o", text, NULL);
+	good("plyfs", "/m", "-o", "lowerdir=/l,upperdir=/u,workdir=/w", "-o", text);
 }
 
 static void opt_bad(const char *text, const char *want)
 {
-	bad(want, "plyfs", LOWER, "-o", text, NULL);
+	bad(want, "plyfs", LOWER, "-o", text);
 }
 
 static int teardown(void **state)
@@ -143,63 +136,62 @@ static void test_defaults(void **state)
 static void test_any_order(void **state)
 {
 	(void)state;
-	good("plyfs", "/m", "-o", "lowerdir=/l", NULL);
+	good("plyfs", "/m", "-o", "lowerdir=/l");
 	assert_string_equal(opts.mountpoint, "/m");
-	good("plyfs", "-o", "lowerdir=/l", "/m", NULL);
+	good("plyfs", "-o", "lowerdir=/l", "/m");
 	assert_string_equal(opts.mountpoint, "/m");
-	good("plyfs", "-olowerdir=/l", "/m", "-f", NULL);
+	good("plyfs", "-olowerdir=/l", "/m", "-f");
 	assert_true(opts.foreground);
-	good("plyfs", "src", "-o", "lowerdir=/l", "-d", "/m", NULL);
+	good("plyfs", "src", "-o", "lowerdir=/l", "-d", "/m");
 	assert_string_equal(opts.source, "src");
 	assert_string_equal(opts.mountpoint, "/m");
 	assert_string_equal(opts.fsname, "src");
 	assert_true(opts.debug && opts.foreground);
-	good("plyfs", "src", "/m", "-o", "lowerdir=/l", "-o", "ro", "-o", "fsname=x", NULL);
+	good("plyfs", "src", "/m", "-o", "lowerdir=/l", "-o", "ro", "-o", "fsname=x");
 	assert_string_equal(opts.fsname, "x");
 	assert_true(opts.ro_option);
-	good("plyfs", "", "-o", "lowerdir=/l", "/m", NULL);
+	good("plyfs", "", "-o", "lowerdir=/l", "/m");
 	assert_string_equal(opts.fsname, "plyfs");
 	/* mount(8) to a helper. */
 	good("/sbin/mount.plyfs", "src", "/m", "-n", "-v", "-o", "rw,lowerdir=/l", "-t",
-	     "fuse.plyfs", NULL);
+	     "fuse.plyfs");
 	assert_string_equal(opts.name, "mount.plyfs");
-	good("plyfs", "-fdo", "lowerdir=/l", "/m", NULL);
+	good("plyfs", "-fdo", "lowerdir=/l", "/m");
 	assert_true(opts.debug && opts.foreground);
-	good("plyfs", "-fdolowerdir=/l", "/m", NULL);
+	good("plyfs", "-fdolowerdir=/l", "/m");
 	assert_true(opts.debug);
-	good("plyfs", "-rs", LOWER, NULL);
+	good("plyfs", "-rs", LOWER);
 	assert_true(opts.ro_option);
 	assert_int_equal(opts.threads, 1);
-	good("plyfs", "-r", "-w", LOWER, NULL);
+	good("plyfs", "-r", "-w", LOWER);
 	assert_false(opts.ro_option);
-	good("plyfs", "--foreground", LOWER, NULL);
+	good("plyfs", "--foreground", LOWER);
 	assert_true(opts.foreground && !opts.debug);
-	good("plyfs", "--debug", LOWER, NULL);
+	good("plyfs", "--debug", LOWER);
 	assert_true(opts.foreground && opts.debug);
-	good("plyfs", "-o", "lowerdir=/l", "--", "-x", "--y", NULL);
+	good("plyfs", "-o", "lowerdir=/l", "--", "-x", "--y");
 	assert_string_equal(opts.source, "-x");
 	assert_string_equal(opts.mountpoint, "--y");
-	good("plyfs", "-o", "lowerdir=/l", "-", "/m", NULL);
+	good("plyfs", "-o", "lowerdir=/l", "-", "/m");
 	assert_string_equal(opts.source, "-");
-	good("plyfs", "-o", "lowerdir=/l", "/dev/fd/17", NULL);
+	good("plyfs", "-o", "lowerdir=/l", "/dev/fd/17");
 	assert_int_equal(opts.mount_fd, 17);
-	good("plyfs", "-o", "lowerdir=/l", "/dev/fd/17x", NULL);
+	good("plyfs", "-o", "lowerdir=/l", "/dev/fd/17x");
 	assert_int_equal(opts.mount_fd, -1);
 }
 
 static void test_broken_lines(void **state)
 {
 	(void)state;
-	bad("no mount point given", "plyfs", NULL);
-	bad("no mount point given", "plyfs", "", "-o", "lowerdir=/l", NULL);
-	bad("no lower layer given: option 'lowerdir' is missing", "plyfs", "/m", NULL);
-	bad("too many arguments: 'c'", "plyfs", "a", "b", "c", NULL);
-	bad("option '-o' needs a value", "plyfs", "/m", "-o", NULL);
-	bad("option '-t' needs a value", "plyfs", "/m", "-ft", NULL);
-	bad("unknown option '-x'", "plyfs", LOWER, "-x", NULL);
-	bad("unknown option '--exec'", "plyfs", LOWER, "--exec", NULL);
-	bad("option 'upperdir' needs 'workdir' (or 'ro')", "plyfs", LOWER, "-o", "upperdir=/u",
-	    NULL);
+	bad("no mount point given", "plyfs");
+	bad("no mount point given", "plyfs", "", "-o", "lowerdir=/l");
+	bad("no lower layer given: option 'lowerdir' is missing", "plyfs", "/m");
+	bad("too many arguments: 'c'", "plyfs", "a", "b", "c");
+	bad("option '-o' needs a value", "plyfs", "/m", "-o");
+	bad("option '-t' needs a value", "plyfs", "/m", "-ft");
+	bad("unknown option '-x'", "plyfs", LOWER, "-x");
+	bad("unknown option '--exec'", "plyfs", LOWER, "--exec");
+	bad("option 'upperdir' needs 'workdir' (or 'ro')", "plyfs", LOWER, "-o", "upperdir=/u");
 	free(error);
 	assert_int_equal(options_parse(0, NULL, &opts, &error), -EINVAL);
 }
@@ -207,22 +199,22 @@ static void test_broken_lines(void **state)
 static void test_help_and_version(void **state)
 {
 	(void)state;
-	good("plyfs", "--help", NULL);
+	good("plyfs", "--help");
 	assert_true(opts.help);
-	good("plyfs", "-h", NULL);
+	good("plyfs", "-h");
 	assert_true(opts.help);
-	good("plyfs", "-V", NULL);
+	good("plyfs", "-V");
 	assert_true(opts.version);
-	good("plyfs", "--version", NULL);
+	good("plyfs", "--version");
 	assert_true(opts.version && !opts.help);
-	good("fuse-overlayfs", "--version", NULL);
+	good("fuse-overlayfs", "--version");
 	assert_true(opts.version && opts.compat_name);
 }
 
 static void test_layers(void **state)
 {
 	(void)state;
-	good("plyfs", "/m", "-o", "lowerdir=/a:/b\\:c:/d\\\\:e:/f\\,g", NULL);
+	good("plyfs", "/m", "-o", "lowerdir=/a:/b\\:c:/d\\\\:e:/f\\,g");
 	assert_int_equal(opts.n_lower, 4);
 	assert_string_equal(opts.lower[0], "/a");
 	assert_string_equal(opts.lower[1], "/b:c");
@@ -230,13 +222,13 @@ static void test_layers(void **state)
 	assert_string_equal(opts.lower[3], "/f,g");
 	assert_true(opts.ro && !opts.ro_option);
 	/* The last list wins, single ones are added. */
-	good("plyfs", "/m", "-o", "lowerdir=/a:/b,lowerdir=/c", NULL);
+	good("plyfs", "/m", "-o", "lowerdir=/a:/b,lowerdir=/c");
 	assert_int_equal(opts.n_lower, 1);
-	good("plyfs", "/m", "-o", "lowerdir+=/a:b,lowerdir+=/c", "-o", "lowerdir+=/d", NULL);
+	good("plyfs", "/m", "-o", "lowerdir+=/a:b,lowerdir+=/c", "-o", "lowerdir+=/d");
 	assert_int_equal(opts.n_lower, 3);
 	assert_string_equal(opts.lower[0], "/a:b");
 	assert_string_equal(opts.lower[2], "/d");
-	good("plyfs", "/m", "-o", "lowerdir+=/a,lowerdir=/b,lowerdir+=/c", NULL);
+	good("plyfs", "/m", "-o", "lowerdir+=/a,lowerdir=/b,lowerdir+=/c");
 	assert_int_equal(opts.n_lower, 2);
 	assert_string_equal(opts.lower[0], "/b");
 	opt("upperdir=/u\\:x\\,y,workdir=/w\\\\z");
@@ -268,13 +260,13 @@ static void test_500_lowers(void **state)
 	(void)state;
 	for (int i = 1; i < OPTIONS_MAX_LOWER; i++)
 		snprintf(text + strlen(text), 16, ":/%d", i);
-	good("plyfs", "/m", "-o", text, NULL);
+	good("plyfs", "/m", "-o", text);
 	assert_int_equal(opts.n_lower, OPTIONS_MAX_LOWER);
 	assert_string_equal(opts.lower[499], "/499");
 	bad("option 'lowerdir+': more than 500 lower layers", "plyfs", "/m", "-o", text, "-o",
-	    "lowerdir+=/x", NULL);
+	    "lowerdir+=/x");
 	snprintf(text + strlen(text), 16, ":/%d", 500);
-	bad("option 'lowerdir': more than 500 lower layers", "plyfs", "/m", "-o", text, NULL);
+	bad("option 'lowerdir': more than 500 lower layers", "plyfs", "/m", "-o", text);
 }
 
 static void test_maps(void **state)
@@ -303,8 +295,7 @@ static void test_maps(void **state)
 
 	opt_bad("1:2:3", "unknown option '1:2:3'");
 	opt_bad("uidmapping=0:1:1,ro,2:3:4", "unknown option '2:3:4'");
-	bad("unknown option '2:3:4'", "plyfs", LOWER, "-o", "uidmapping=0:1:1", "-o", "2:3:4",
-	    NULL);
+	bad("unknown option '2:3:4'", "plyfs", LOWER, "-o", "uidmapping=0:1:1", "-o", "2:3:4");
 	opt_bad("uidmapping=", "option 'uidmapping' needs a value: uidmapping=HOST:TO:LEN[:...]");
 	static const char *const malformed[] = { "0", "0:1", "0:1:2:3", "0:1:x", "0:1:2:",
 						 "-1:0:1", "0:1: 2", ":::", "0::1",
@@ -577,7 +568,7 @@ static void test_compat_name(void **state)
 {
 	(void)state;
 	good("/usr/bin/fuse-overlayfs", LOWER, "-o", "fast_ino_check=1,max_foo,bar=1,sync=0",
-	     "--baz", "-x", NULL);
+	     "--baz", "-x");
 	assert_true(opts.compat_name);
 	assert_string_equal(opts.name, "fuse-overlayfs");
 	assert_string_equal(opts.fsname, "fuse-overlayfs");
@@ -589,22 +580,21 @@ static void test_compat_name(void **state)
 	assert_string_equal(opts.warning[3], "unknown argument ignored: -x");
 	assert_false(opts.sync);
 
-	good("mount.fuse-overlayfs", LOWER, "-o", "allow_root,direct_io", NULL);
+	good("mount.fuse-overlayfs", LOWER, "-o", "allow_root,direct_io");
 	assert_true(opts.compat_name);
 	assert_int_equal(opts.n_warning, 2);
 	assert_int_equal(opts.allow_other, OPTIONS_OFF);
-	good("fuse-overlayfs", LOWER, "-o", "nfs_export=on,metacopy=on,redirect_dir=off", NULL);
+	good("fuse-overlayfs", LOWER, "-o", "nfs_export=on,metacopy=on,redirect_dir=off");
 	assert_int_equal(opts.n_warning, 2);
 	assert_false(opts.metacopy);
-	good("fuse-overlayfs2", "-V", NULL);
+	good("fuse-overlayfs2", "-V");
 	assert_false(opts.compat_name);
 
 	/* Nonsense and missing data stay errors. */
-	bad("option 'threaded': 'x' is not 0 or 1", "fuse-overlayfs", LOWER, "-o", "threaded=x",
-	    NULL);
+	bad("option 'threaded': 'x' is not 0 or 1", "fuse-overlayfs", LOWER, "-o", "threaded=x");
 	bad("option 'datadir+=/d' is not supported: data-only layers can't be used (by "
 	    "fuse-overlayfs neither)",
-	    "fuse-overlayfs", LOWER, "-o", "datadir+=/d", NULL);
+	    "fuse-overlayfs", LOWER, "-o", "datadir+=/d");
 }
 
 /* What clients send, word for word in shape. */
@@ -615,30 +605,29 @@ static void test_clients(void **state)
 	good("/usr/bin/plyfs", "-o",
 	     "lowerdir=/s/l/AAA:/s/l/BBB,upperdir=/s/1/diff,workdir=/s/1/work,,volatile,"
 	     "context=\"system_u:object_r:container_file_t:s0:c1,c2\"",
-	     "/s/1/merged", NULL);
+	     "/s/1/merged");
 	assert_int_equal(opts.n_lower, 2);
 	assert_true(opts.is_volatile && !opts.ro);
 	assert_string_equal(opts.context, "system_u:object_r:container_file_t:s0:c1,c2");
 	good("plyfs", "-o",
 	     "lowerdir=/a,upperdir=/u,workdir=/w,uidmapping=0:1000:1:1:100000:65536,"
 	     "gidmapping=0:1000:1:1:100000:65536,xattr_permissions=2",
-	     "/m", NULL);
+	     "/m");
 	assert_int_equal(opts.uidmap.n, 2);
 	/* buildah */
-	good("plyfs", "-o", "lowerdir=/a\\:b,upperdir=/u\\:x,workdir=/w,private", "/m", NULL);
+	good("plyfs", "-o", "lowerdir=/a\\:b,upperdir=/u\\:x,workdir=/w,private", "/m");
 	assert_string_equal(opts.lower[0], "/a:b");
 	assert_string_equal(opts.upper, "/u:x");
 	/* containerd's fuse-overlayfs snapshotter by mount.fuse3 */
 	good("fuse-overlayfs", "overlay", "/m", "-o",
-	     "rw,workdir=/w,upperdir=/u,lowerdir=/a:/b,dev,suid", NULL);
+	     "rw,workdir=/w,upperdir=/u,lowerdir=/a:/b,dev,suid");
 	assert_string_equal(opts.source, "overlay");
 	assert_int_equal(opts.n_warning, 0);
 	/* fstab through mount(8) */
 	good("plyfs", "none", "/m", "-o",
 	     "rw,noexec,nosuid,nodev,user,_netdev,nofail,x-systemd.automount,X-foo=a,"
 	     "lowerdir=/a,defaults,comment=x,allow_other,default_permissions,metacopy=on,"
-	     "index=off,user=me",
-	     NULL);
+	     "index=off,user=me");
 	assert_int_equal(opts.n_warning, 0);
 }
 
@@ -715,7 +704,7 @@ static void test_table(void **state)
 	FILE *f = open_memstream(&buf, &size);
 
 	(void)state;
-	good("plyfs", "--help", NULL);
+	good("plyfs", "--help");
 	options_print_help(f, &opts);
 	fclose(f);
 	for (const struct options_entry *e = options_table; e->name; e++) {
@@ -741,7 +730,7 @@ static char *print_version(const char *name)
 	size_t size = 0;
 	FILE *f = open_memstream(&buf, &size);
 
-	good(name, "--version", NULL);
+	good(name, "--version");
 	options_print_version(f, &opts, "3.18.3", 7, 45);
 	fclose(f);
 	return buf;
