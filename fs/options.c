@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line from argv to struct options: arguments, then the options
- * of each -o by the table, then what follows from their combination.
+ * The command line from argv to struct options: arguments, and the
+ * options of each -o by the table.
  */
 #include "options.h"
 
@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/mount.h>
 
-#define COMPAT_NAME "fuse-overlayfs"
 #define COMPAT_ENV "FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT"
 
 int options_fail(char **ret_error, int err, const char *fmt, ...)
@@ -27,7 +26,7 @@ int options_fail(char **ret_error, int err, const char *fmt, ...)
 	return err;
 }
 
-static int no_memory(struct optparse *p)
+int options_no_memory(struct optparse *p)
 {
 	return options_fail(p->ret_error, -ENOMEM, "out of memory");
 }
@@ -42,13 +41,13 @@ int options_warn(struct optparse *p, const char *fmt, ...)
 
 	more = reallocarray(o->warning, o->n_warning + 1, sizeof(*more));
 	if (more == NULL)
-		return no_memory(p);
+		return options_no_memory(p);
 	o->warning = more;
 	va_start(ap, fmt);
 	r = vasprintf(&text, fmt, ap);
 	va_end(ap);
 	if (r < 0)
-		return no_memory(p);
+		return options_no_memory(p);
 	o->warning[o->n_warning++] = text;
 	return 0;
 }
@@ -126,7 +125,7 @@ static int parse_options(struct optparse *p, const char *s)
 		return options_fail(p->ret_error, r,
 				    "option '%s': the quotes do not match",
 				    s + strspn(s, ","));
-	return r < 0 ? no_memory(p) : 0;
+	return r < 0 ? options_no_memory(p) : 0;
 }
 
 static int parse_long(struct optparse *p, const char *arg)
@@ -241,12 +240,12 @@ static int set_operands(struct optparse *p, const char *operand[2], int n)
 	if (n == 2) {
 		o->source = strdup(operand[0]);
 		if (o->source == NULL)
-			return no_memory(p);
+			return options_no_memory(p);
 	}
 	if (n > 0) {
 		o->mountpoint = strdup(operand[n - 1]);
 		if (o->mountpoint == NULL)
-			return no_memory(p);
+			return options_no_memory(p);
 	}
 	return 0;
 }
@@ -256,131 +255,12 @@ static bool is_empty(const char *s)
 	return s == NULL || *s == '\0';
 }
 
-/* "/dev/fd/N", as mount.fuse3 -o drop_privileges says it, or -1. */
-static int mountpoint_fd(const char *path)
-{
-	static const char prefix[] = "/dev/fd/";
-	const char *s = path + sizeof(prefix) - 1;
-	size_t n;
-
-	if (strncmp(path, prefix, sizeof(prefix) - 1) != 0)
-		return -1;
-	n = strspn(s, "0123456789");
-	return n > 0 && n <= 7 && s[n] == '\0' ? (int)strtol(s, NULL, 10) : -1;
-}
-
-/* What must be there for a mount, and must not be there together. */
-static int require(struct optparse *p)
-{
-	struct options *o = p->o;
-
-	if (is_empty(o->mountpoint))
-		return options_fail(p->ret_error, -EINVAL,
-				    "no mount point given");
-	if (o->n_lower == 0)
-		return options_fail(p->ret_error, -EINVAL,
-				    "no lower layer given: option 'lowerdir' "
-				    "is missing");
-	if (o->upper != NULL && o->work == NULL && !o->ro)
-		return options_fail(p->ret_error, -EINVAL,
-				    "option 'upperdir' needs 'workdir' "
-				    "(or 'ro')");
-	if (o->passthrough != OPTIONS_PASSTHROUGH_OFF && o->writeback)
-		return options_fail(p->ret_error, -EINVAL,
-				    "options 'passthrough' and 'writeback' "
-				    "exclude each other");
-	if (o->metacopy && o->redirect_dir_given &&
-	    (o->redirect_dir == OPTIONS_REDIRECT_OFF ||
-	     o->redirect_dir == OPTIONS_REDIRECT_NOFOLLOW)) {
-		if (!o->compat_name)
-			return options_fail(p->ret_error, -EINVAL,
-					    "option 'metacopy' needs "
-					    "'redirect_dir=on' or 'follow'");
-		o->metacopy = false;
-		return options_warn(p, "option 'metacopy' ignored: it needs "
-				       "'redirect_dir=on' or 'follow'");
-	}
-	return 0;
-}
-
-static void settle_timeouts(struct options *o)
-{
-	o->has_timeout = o->timeout >= 0 || o->entry_timeout >= 0 ||
-			 o->attr_timeout >= 0 || o->negative_timeout >= 0;
-	if (o->timeout < 0)
-		o->timeout = OPTIONS_FOREVER;
-	if (o->entry_timeout < 0)
-		o->entry_timeout = o->timeout;
-	if (o->attr_timeout < 0)
-		o->attr_timeout = o->timeout;
-	if (o->negative_timeout < 0)
-		o->negative_timeout = o->timeout;
-}
-
-static int settle_names(struct optparse *p)
-{
-	struct options *o = p->o;
-
-	if (o->fsname == NULL) {
-		o->fsname = strdup(is_empty(o->source) ? o->name : o->source);
-		if (o->fsname == NULL)
-			return no_memory(p);
-	}
-	if (o->subtype == NULL) {
-		o->subtype = strdup(o->compat_name ? COMPAT_NAME : "plyfs");
-		if (o->subtype == NULL)
-			return no_memory(p);
-	}
-	return 0;
-}
-
-/* What follows from what was said. */
-static int settle(struct optparse *p)
-{
-	struct options *o = p->o;
-	int r;
-
-	o->ro_option = (o->ms_set & MS_RDONLY) != 0;
-	o->ro = o->ro_option || o->upper == NULL;
-	o->sync = (o->ms_set & MS_SYNCHRONOUS) != 0;
-	o->dirsync = (o->ms_set & MS_DIRSYNC) != 0;
-	if (o->debug)
-		o->foreground = true;
-	if (o->is_volatile)
-		o->fsync = false;
-	if (o->threads == 0 && p->single)
-		o->threads = 1;
-	o->has_max_readahead = o->max_readahead != OPTIONS_UNSAID;
-	if (!o->has_max_readahead)
-		o->max_readahead = 0;
-	o->has_spin_us = o->spin_us != OPTIONS_UNSAID;
-	if (!o->has_spin_us)
-		o->spin_us = 0;
-	settle_timeouts(o);
-	if (o->mountpoint != NULL)
-		o->mount_fd = mountpoint_fd(o->mountpoint);
-
-	r = settle_names(p);
-	if (r < 0 || o->help || o->version)
-		return r;
-	r = require(p);
-	if (r < 0)
-		return r;
-	if (o->upper == NULL && o->work != NULL) {
-		r = options_warn(p, "option 'workdir' ignored: there is no "
-				    "'upperdir'");
-		free(o->work);
-		o->work = NULL;
-	}
-	return r;
-}
-
 static int init(struct optparse *p, const char *argv0)
 {
 	struct options *o = p->o;
 	const char *env = getenv(COMPAT_ENV);
 	const char *base = argv0 != NULL ? strrchr(argv0, '/') : NULL;
-	size_t n, m = sizeof(COMPAT_NAME) - 1;
+	size_t n, m = sizeof(OPTIONS_COMPAT_NAME) - 1;
 
 	*o = (struct options){
 		.mount_fd = -1,
@@ -400,9 +280,9 @@ static int init(struct optparse *p, const char *argv0)
 	base = base != NULL ? base + 1 : argv0;
 	o->name = strdup(is_empty(base) ? "plyfs" : base);
 	if (o->name == NULL)
-		return no_memory(p);
+		return options_no_memory(p);
 	n = strlen(o->name);
-	o->compat_name = n >= m && strcmp(o->name + n - m, COMPAT_NAME) == 0;
+	o->compat_name = n >= m && strcmp(o->name + n - m, OPTIONS_COMPAT_NAME) == 0;
 	return 0;
 }
 
@@ -421,7 +301,7 @@ int options_parse(int argc, char *const argv[], struct options *ret,
 	if (r == 0)
 		r = set_operands(&p, operand, n_operand);
 	if (r == 0)
-		r = settle(&p);
+		r = options_settle(&p);
 	if (r < 0)
 		options_free(ret);
 	return r;

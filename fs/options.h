@@ -8,7 +8,8 @@
  *	char *err = NULL;
  *
  *	r = options_parse(argc, argv, &o, &err);	(no file is touched)
- *	if (r < 0)  print "NAME: err", free(err), exit 1
+ *	if (r < 0)  print "NAME: err" (NAME: program_invocation_short_name),
+ *		    free(err), exit 1
  *	print each of o.warning
  *	if (o.help)     options_print_help(), exit 0
  *	if (o.version)  options_print_version(), exit 0

@@ -8,6 +8,7 @@
 
 #include "options.h"
 
+#define OPTIONS_COMPAT_NAME "fuse-overlayfs"
 #define OPTIONS_MAX_RANGES 340 /* as many as the kernel's uid_map takes */
 #define OPTIONS_UNSAID UINT32_MAX /* a number nobody gave, while parsing */
 
@@ -76,6 +77,9 @@ struct optparse {
 int options_fail(char **ret_error, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The same for want of memory. */
+int options_no_memory(struct optparse *p);
+
 /* Append a warning. 0 or -ENOMEM (with *ret_error). */
 int options_warn(struct optparse *p, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -83,34 +87,48 @@ int options_warn(struct optparse *p, const char *fmt, ...)
 /* options.c: the entry for a name, or NULL. */
 const struct options_entry *options_find(const char *name);
 
+/* options_settle.c: what follows from the options together; 0 or -errno. */
+int options_settle(struct optparse *p);
+
 /* options_value.c: apply entry e; raw is the value as typed or NULL. */
-int options_set(struct optparse *p, const struct options_entry *e,
-		const char *raw);
+int options_set(struct optparse *p, const struct options_entry *e, const char *raw);
+
+/* options_value.c, for the setters below. */
+
+/* The field that e sets. */
+void *options_field(struct optparse *p, const struct options_entry *e);
+/* Whether s[0..len-1] is a decimal number up to max, which goes to *ret. */
+bool options_read_u32(const char *s, size_t len, uint32_t max, uint32_t *ret);
+/* Whether s is none (NULL), 1, on, 0 or off. */
+bool options_read_bool(const char *s, bool *ret);
+/* "option 'NAME': 'VAL' is not WANT": -EINVAL. */
+int options_bad(struct optparse *p, const struct options_entry *e, const char *val,
+		const char *want);
+/* As KIND_WORD. */
+int options_set_word(struct optparse *p, const struct options_entry *e, const char *val);
+/* As KIND_REFUSED: an error, or 0 with a warning in compat mode. */
+int options_refuse(struct optparse *p, const struct options_entry *e, const char *val);
 
 /*
- * options_value.c: "H:V:L[:H:V:L...]" appended to the map. name is for the
+ * options_calls.c: "H:V:L[:H:V:L...]" appended to the map. name is for the
  * error.
  */
-int options_add_ranges(struct optparse *p, const char *name,
-		       struct options_idmap *map, const char *val);
-
-/* options_value.c: setters named by the table (KIND_CALL). */
-int options_set_lower(struct optparse *p, const struct options_entry *e,
-		      const char *val);
-int options_add_lower(struct optparse *p, const struct options_entry *e,
-		      const char *val);
-int options_set_map(struct optparse *p, const struct options_entry *e,
-		    const char *val);
-int options_set_squash(struct optparse *p, const struct options_entry *e,
+int options_add_ranges(struct optparse *p, const char *name, struct options_idmap *map,
 		       const char *val);
-int options_set_threaded(struct optparse *p, const struct options_entry *e,
-			 const char *val);
-int options_set_redirect(struct optparse *p, const struct options_entry *e,
-			 const char *val);
-int options_set_plugins(struct optparse *p, const struct options_entry *e,
-			const char *val);
-int options_set_allow_root(struct optparse *p, const struct options_entry *e,
-			   const char *val);
+
+/* options_calls.c: setters named by the table (KIND_CALL). */
+#define OPTIONS_SETTER(name) \
+	int name(struct optparse *p, const struct options_entry *e, const char *val)
+OPTIONS_SETTER(options_set_lower);
+OPTIONS_SETTER(options_add_lower);
+OPTIONS_SETTER(options_set_map);
+OPTIONS_SETTER(options_set_squash);
+OPTIONS_SETTER(options_set_threaded);
+OPTIONS_SETTER(options_set_redirect);
+OPTIONS_SETTER(options_set_plugins);
+OPTIONS_SETTER(options_set_allow_root);
+OPTIONS_SETTER(options_set_uring);
+OPTIONS_SETTER(options_set_passthrough);
 
 /* options_split.c; each returns 0/1 or -ENOMEM, results owned by the caller */
 

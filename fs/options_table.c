@@ -29,32 +29,6 @@ static const char *const uring_words[] = { "auto", "on", "off", NULL };
 static const char *const off_words[] = { "off", "0", NULL };
 static const char *const uuid_words[] = { "auto", "off", "null", NULL };
 
-static int set_uring(struct optparse *p, const struct options_entry *e,
-		     const char *val)
-{
-	struct options_entry word = *e;
-
-	word.kind = KIND_WORD;
-	word.arg = "=auto|on|off";
-	return options_set(p, &word, val != NULL ? val : "on");
-}
-
-static int set_passthrough(struct optparse *p, const struct options_entry *e,
-			   const char *val)
-{
-	static const char *const strict[] = { "off", "on", "strict", NULL };
-	struct options_entry word = *e;
-
-	word.kind = KIND_WORD;
-	word.arg = "=0|1|strict";
-	word.word = strict;
-	if (val == NULL || (val[0] == '1' && val[1] == '\0'))
-		val = "on";
-	else if (val[0] == '0' && val[1] == '\0')
-		val = "off";
-	return options_set(p, &word, val);
-}
-
 #define MS(n, on, off, text)                                              \
 	{                                                                 \
 		.name = n, .arg = "", .help = text, .group = GROUP_MOUNT, \
@@ -192,14 +166,14 @@ const struct options_entry options_table[] = {
 	{ "io_uring", "[=auto|on|off]",
 	  "talk to the kernel by io_uring; default auto",
 	  GROUP_TRANSPORT, KIND_CALL, F(io_uring), .word = uring_words,
-	  .call = set_uring },
+	  .call = options_set_uring },
 	{ "io_uring_q_depth", "=N",
 	  "requests in each io_uring queue",
 	  GROUP_TRANSPORT, KIND_UINT, F(io_uring_q_depth), .min = 1,
 	  .max = 64 },
 	{ "passthrough", "[=0|1|strict]",
 	  "the kernel reads and writes backing files itself (root; default 0)",
-	  GROUP_TRANSPORT, KIND_CALL, F(passthrough), .call = set_passthrough },
+	  GROUP_TRANSPORT, KIND_CALL, F(passthrough), .call = options_set_passthrough },
 	{ "threads", "=N",
 	  "threads that answer requests; default: as many as cores",
 	  GROUP_TRANSPORT, KIND_UINT, F(threads), .min = 1, .max = 1024 },

@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *field(struct optparse *p, const struct options_entry *e)
+void *options_field(struct optparse *p, const struct options_entry *e)
 {
 	return (char *)p->o + e->off;
 }
 
 /* Digits only, up to max. True if s is such a number. */
-static bool read_u32(const char *s, size_t len, uint32_t max, uint32_t *ret)
+bool options_read_u32(const char *s, size_t len, uint32_t max, uint32_t *ret)
 {
 	uint64_t v = 0;
 
@@ -33,7 +33,7 @@ static bool read_u32(const char *s, size_t len, uint32_t max, uint32_t *ret)
 	return true;
 }
 
-static bool read_bool(const char *s, bool *ret)
+bool options_read_bool(const char *s, bool *ret)
 {
 	if (s == NULL || strcmp(s, "1") == 0 || strcmp(s, "on") == 0)
 		*ret = true;
@@ -60,8 +60,8 @@ static bool read_seconds(const char *s, double *ret)
 	return true;
 }
 
-static int bad(struct optparse *p, const struct options_entry *e,
-	       const char *val, const char *want)
+int options_bad(struct optparse *p, const struct options_entry *e,
+		const char *val, const char *want)
 {
 	return options_fail(p->ret_error, -EINVAL,
 			    "option '%s': '%s' is not %s", e->name, val, want);
@@ -77,11 +77,11 @@ static int need_value(struct optparse *p, const struct options_entry *e)
 static int set_string(struct optparse *p, const struct options_entry *e,
 		      const char *val)
 {
-	char **f = field(p, e);
+	char **f = options_field(p, e);
 	char *copy = strdup(val);
 
 	if (copy == NULL)
-		return options_fail(p->ret_error, -ENOMEM, "out of memory");
+		return options_no_memory(p);
 	free(*f);
 	*f = copy;
 	return 0;
@@ -100,7 +100,7 @@ static int set_label(struct optparse *p, const struct options_entry *e,
 
 		r = optsplit_unescape(val, strlen(val), &plain);
 		if (r < 0)
-			return options_fail(p->ret_error, r, "out of memory");
+			return options_no_memory(p);
 		r = *plain == '\0' ? need_value(p, e) : set_string(p, e, plain);
 		free(plain);
 		return r;
@@ -112,20 +112,20 @@ static int set_label(struct optparse *p, const struct options_entry *e,
 	r = set_string(p, e, val + 1);
 	if (r < 0)
 		return r;
-	f = field(p, e);
+	f = options_field(p, e);
 	(*f)[n] = '\0';
 	return 0;
 }
 
-static int set_word(struct optparse *p, const struct options_entry *e,
-		    const char *val)
+int options_set_word(struct optparse *p, const struct options_entry *e,
+		     const char *val)
 {
 	char list[128] = "";
 	size_t used = 0;
 
 	for (unsigned int i = 0; e->word[i] != NULL; i++) {
 		if (strcmp(val, e->word[i]) == 0) {
-			*(unsigned int *)field(p, e) = i;
+			*(unsigned int *)options_field(p, e) = i;
 			return 0;
 		}
 		if (used < sizeof(list)) {
@@ -136,12 +136,12 @@ static int set_word(struct optparse *p, const struct options_entry *e,
 			used += n > 0 ? (size_t)n : 0;
 		}
 	}
-	return bad(p, e, val, list);
+	return options_bad(p, e, val, list);
 }
 
 /* An option that plyfs can't do. fuse-overlayfs would have ignored it. */
-static int refuse(struct optparse *p, const struct options_entry *e,
-		  const char *val)
+int options_refuse(struct optparse *p, const struct options_entry *e,
+		   const char *val)
 {
 	const char *eq = val != NULL ? "=" : "";
 
@@ -161,7 +161,7 @@ static int set_only(struct optparse *p, const struct options_entry *e,
 	for (size_t i = 0; val != NULL && e->word[i] != NULL; i++)
 		if (strcmp(val, e->word[i]) == 0)
 			return 0;
-	return refuse(p, e, val);
+	return options_refuse(p, e, val);
 }
 
 static int set_ms(struct optparse *p, const struct options_entry *e,
@@ -171,8 +171,8 @@ static int set_ms(struct optparse *p, const struct options_entry *e,
 	unsigned long set = e->set, clear = e->clear;
 	bool on;
 
-	if (!read_bool(val, &on))
-		return bad(p, e, val, "0 or 1");
+	if (!options_read_bool(val, &on))
+		return options_bad(p, e, val, "0 or 1");
 	if (!on) {
 		set = e->clear;
 		clear = e->set;
@@ -188,12 +188,12 @@ static int set_uint(struct optparse *p, const struct options_entry *e,
 	char want[64];
 	uint32_t v;
 
-	if (read_u32(val, strlen(val), e->max, &v) && v >= e->min) {
-		*(unsigned int *)field(p, e) = v;
+	if (options_read_u32(val, strlen(val), e->max, &v) && v >= e->min) {
+		*(unsigned int *)options_field(p, e) = v;
 		return 0;
 	}
 	snprintf(want, sizeof(want), "a number from %u to %u", e->min, e->max);
-	return bad(p, e, val, want);
+	return options_bad(p, e, val, want);
 }
 
 /* By kind, with the value unescaped. */
@@ -207,18 +207,18 @@ static int set_plain(struct optparse *p, const struct options_entry *e,
 		return 0;
 	case KIND_REFUSED:
 	case KIND_FATAL:
-		return refuse(p, e, val);
+		return options_refuse(p, e, val);
 	case KIND_ONLY:
 		return set_only(p, e, val);
 	case KIND_BOOL:
-		if (!read_bool(val, &on))
-			return bad(p, e, val, "0 or 1");
-		*(bool *)field(p, e) = on;
+		if (!options_read_bool(val, &on))
+			return options_bad(p, e, val, "0 or 1");
+		*(bool *)options_field(p, e) = on;
 		return 0;
 	case KIND_TRI:
-		if (!read_bool(val, &on))
-			return bad(p, e, val, "0 or 1");
-		*(enum options_tri *)field(p, e) =
+		if (!options_read_bool(val, &on))
+			return options_bad(p, e, val, "0 or 1");
+		*(enum options_tri *)options_field(p, e) =
 			on == (e->num == OPTIONS_ON) ? OPTIONS_ON : OPTIONS_OFF;
 		return 0;
 	case KIND_MS:
@@ -226,13 +226,13 @@ static int set_plain(struct optparse *p, const struct options_entry *e,
 	case KIND_UINT:
 		return set_uint(p, e, val);
 	case KIND_SECONDS:
-		if (!read_seconds(val, (double *)field(p, e)))
-			return bad(p, e, val, "a number of seconds");
+		if (!read_seconds(val, (double *)options_field(p, e)))
+			return options_bad(p, e, val, "a number of seconds");
 		return 0;
 	case KIND_STRING:
 		return set_string(p, e, val);
 	case KIND_WORD:
-		return set_word(p, e, val);
+		return options_set_word(p, e, val);
 	case KIND_LABEL:
 		return set_label(p, e, val);
 	case KIND_CALL:
@@ -271,209 +271,8 @@ int options_set(struct optparse *p, const struct options_entry *e,
 
 	r = optsplit_unescape(raw, strlen(raw), &val);
 	if (r < 0)
-		return options_fail(p->ret_error, r, "out of memory");
+		return options_no_memory(p);
 	r = set_plain(p, e, val);
 	free(val);
 	return r;
-}
-
-static void drop_lowers(struct options *o)
-{
-	for (size_t i = 0; i < o->n_lower; i++)
-		free(o->lower[i]);
-	o->n_lower = 0;
-}
-
-/* Takes path, on failure too. */
-static int push_lower(struct optparse *p, const char *name, char *path)
-{
-	struct options *o = p->o;
-
-	if (*path == '\0') {
-		free(path);
-		return options_fail(p->ret_error, -EINVAL,
-				    "option '%s': an empty path ('::' for "
-				    "data-only layers is not supported)",
-				    name);
-	}
-	if (o->n_lower == OPTIONS_MAX_LOWER) {
-		free(path);
-		return options_fail(p->ret_error, -EINVAL,
-				    "option '%s': more than %d lower layers",
-				    name, OPTIONS_MAX_LOWER);
-	}
-	if (o->lower == NULL) {
-		o->lower = calloc(OPTIONS_MAX_LOWER, sizeof(*o->lower));
-		if (o->lower == NULL) {
-			free(path);
-			return options_fail(p->ret_error, -ENOMEM,
-					    "out of memory");
-		}
-	}
-	o->lower[o->n_lower++] = path;
-	return 0;
-}
-
-int options_set_lower(struct optparse *p, const struct options_entry *e,
-		      const char *val)
-{
-	char *path;
-	int r;
-
-	drop_lowers(p->o);
-	while ((r = optsplit_lower(&val, &path)) > 0) {
-		r = push_lower(p, e->name, path);
-		if (r < 0)
-			return r;
-	}
-	if (r < 0)
-		return options_fail(p->ret_error, r, "out of memory");
-	return 0;
-}
-
-int options_add_lower(struct optparse *p, const struct options_entry *e,
-		      const char *val)
-{
-	char *path = strdup(val);
-
-	if (path == NULL)
-		return options_fail(p->ret_error, -ENOMEM, "out of memory");
-	return push_lower(p, e->name, path);
-}
-
-static bool overlaps(uint32_t a, uint32_t a_len, uint32_t b, uint32_t b_len)
-{
-	return a < (uint64_t)b + b_len && b < (uint64_t)a + a_len;
-}
-
-static int push_range(struct optparse *p, const char *name,
-		      struct options_idmap *map, struct options_id_range new)
-{
-	struct options_id_range *more;
-
-	if (new.len == 0 || (uint64_t) new.host + new.len > UINT32_MAX ||
-	    (uint64_t) new.view + new.len > UINT32_MAX)
-		return options_fail(p->ret_error, -EINVAL,
-				    "option '%s': the range %" PRIu32
-				    ":%" PRIu32 ":%" PRIu32
-				    " is empty or leaves the 32-bit ids",
-				    name, new.host, new.view, new.len);
-	for (size_t i = 0; i < map->n; i++) {
-		const struct options_id_range *r = &map->range[i];
-
-		if (overlaps(r->host, r->len, new.host, new.len) ||
-		    overlaps(r->view, r->len, new.view, new.len))
-			return options_fail(
-				p->ret_error, -EINVAL,
-				"option '%s': the range %" PRIu32 ":%" PRIu32
-				":%" PRIu32 " overlaps another",
-				name, new.host, new.view, new.len);
-	}
-	if (map->n == OPTIONS_MAX_RANGES)
-		return options_fail(p->ret_error, -EINVAL,
-				    "option '%s': more than %d ranges", name,
-				    OPTIONS_MAX_RANGES);
-	more = reallocarray(map->range, map->n + 1, sizeof(*more));
-	if (more == NULL)
-		return options_fail(p->ret_error, -ENOMEM, "out of memory");
-	more[map->n++] = new;
-	map->range = more;
-	return 0;
-}
-
-int options_add_ranges(struct optparse *p, const char *name,
-		       struct options_idmap *map, const char *val)
-{
-	const char *s = val;
-
-	for (;;) {
-		uint32_t id[3];
-
-		for (int i = 0; i < 3; i++) {
-			size_t n = strcspn(s, ":");
-
-			if (!read_u32(s, n, UINT32_MAX, &id[i]) ||
-			    (i < 2 && s[n] != ':'))
-				return options_fail(
-					p->ret_error, -EINVAL,
-					"option '%s': '%s' is not "
-					"HOST:TO:LEN[:HOST:TO:LEN...]",
-					name, val);
-			s += n;
-			if (i < 2)
-				s++;
-		}
-		int r = push_range(p, name, map,
-				   (struct options_id_range){
-					   .host = id[0],
-					   .view = id[1],
-					   .len = id[2] });
-
-		if (r < 0 || *s == '\0')
-			return r;
-		s++;
-	}
-}
-
-int options_set_map(struct optparse *p, const struct options_entry *e,
-		    const char *val)
-{
-	struct options_idmap *map = field(p, e);
-
-	map->n = 0;
-	p->map = map;
-	return options_add_ranges(p, e->name, map, val);
-}
-
-int options_set_squash(struct optparse *p, const struct options_entry *e,
-		       const char *val)
-{
-	uint32_t v;
-
-	if (!read_u32(val, strlen(val), UINT32_MAX - 1, &v))
-		return bad(p, e, val, "an id from 0 to 4294967294");
-	*(uint32_t *)field(p, e) = v;
-	if (e->off == offsetof(struct options, squash_uid))
-		p->o->has_squash_uid = true;
-	else
-		p->o->has_squash_gid = true;
-	return 0;
-}
-
-int options_set_threaded(struct optparse *p, const struct options_entry *e,
-			 const char *val)
-{
-	bool on;
-
-	if (!read_bool(val, &on))
-		return bad(p, e, val, "0 or 1");
-	p->single = !on;
-	return 0;
-}
-
-int options_set_redirect(struct optparse *p, const struct options_entry *e,
-			 const char *val)
-{
-	p->o->redirect_dir_given = true;
-	return set_word(p, e, val);
-}
-
-int options_set_plugins(struct optparse *p, const struct options_entry *e,
-			const char *val)
-{
-	(void)e;
-	if (val == NULL || *val == '\0')
-		return 0;
-	return options_warn(p, "option 'plugins=%s' ignored: plyfs loads no "
-			       "plugins, lowers like //NAME/DATA/PATH are "
-			       "plain paths",
-			    val);
-}
-
-/* Where it is ignored, let at least nobody else in. */
-int options_set_allow_root(struct optparse *p, const struct options_entry *e,
-			   const char *val)
-{
-	p->o->allow_other = OPTIONS_OFF;
-	return refuse(p, e, val);
 }
