@@ -48,7 +48,7 @@ rest := $(filter-out deps,$(MAKECMDGOALS))
 deps:
 	DEPS_PREFIX='$(DEPS_PREFIX)' scripts/deps
 $(rest): deps
-	+$(MAKE) $@
+	+@$(MAKE) --no-print-directory $@
 else
 
 # --- flags ------------------------------------------------------------------
@@ -155,7 +155,7 @@ fault: T := fault/
 fuzz: T := fuzz/
 fuzz: export FUZZ_SECONDS := $(or $(FUZZ_SECONDS),60)
 check unit fault fuzz:
-	+BUILD='$(BUILD)' CC='$(CC)' tests/run $(if $(J),-j $(J)) $(if $(QUICK),--quick) $(T)
+	+@BUILD='$(BUILD)' CC='$(CC)' tests/run $(if $(J),-j $(J)) $(if $(QUICK),--quick) $(T)
 
 demo: run := scripts/demo
 bench: run := bench/run
