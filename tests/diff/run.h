@@ -116,6 +116,8 @@ static inline int run_dump_here(const char *path, struct dump *d)
 	int rc = fd < 0 || mem < 0 ? -errno : dump_write(fd, mem);
 
 	rc = rc ? rc : dump_read(mem, d);
+	if (chdir("/"))		/* dumping moves about; keep no mount busy */
+		rc = -errno;
 	if (fd >= 0)
 		close(fd);
 	if (mem >= 0)

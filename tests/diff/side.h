@@ -53,8 +53,10 @@ static inline void side_child(struct side *s, const char *root, int sock)
 	while (read(sock, &c, 1) == 1) {
 		if (c == 'o')
 			exec_run(&x, &s->sh->op);
-		else
+		else if (c == 'd')
 			s->sh->rc = dump_write(x.root, s->memfd);
+		else
+			break;
 		if (write(sock, &c, 1) != 1)
 			break;
 	}
@@ -93,6 +95,8 @@ static inline void side_stop(struct side *s)
 
 	if (s->pid <= 0)
 		return;
+	/* other children hold copies of the socket: closing says nothing */
+	(void)!write(s->sock, "q", 1);
 	close(s->sock);
 	for (i = 0; i < 300; i++) {
 		if (waitpid(s->pid, NULL, WNOHANG) == s->pid)

@@ -1,0 +1,61 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# One cell of the differential test's matrix: cell.sh FILESYSTEM MODE, for
+# MODE root, writeback, passthrough, userns or user; both transports. Each
+# first with all that layers can hold, then with what kernel overlayfs reads
+# too, and the upper mounted with that in the end.
+#
+# DIFF_OPS: operations per run (default 1000). DIFF_SEED: the first seed.
+. "$SRCDIR/tests/diff/lib.sh"
+in_namespace "$0" "$@"
+make_fs "$1"
+mode=$2
+ops=${DIFF_OPS:-1000}
+seed=${DIFF_SEED:-$(date +%s)}
+
+differ() {
+	as_mode "$who" env PLYFS_OPTS="$opts,$TRANSPORT" USERXATTR="$userxattr" \
+		"$BIN/differ" --work "$FS/w" --mount "$BIN/mount-plyfs" \
+		--umount "$umount" --ops "$ops" --save "$FS/w/failed" \
+		--shrink-time 60 "$@" || {
+		cp "$FS/w/failed" "$BUILD/test-logs/$(basename "$FS")-$mode-$seed.replay" \
+			2>/dev/null || :
+		exit 1
+	}
+	seed=$((seed + 1))
+	# this user's files are nobody else's
+	rm -rf "$FS/w"
+	mkdir -m 777 "$FS/w"
+}
+
+cell() {
+	who=root userxattr='' umount='umount "$MNT"'
+	case $mode in
+	root) opts=acl,allow_other,suid,dev ;;
+	writeback) opts=acl,allow_other,suid,dev,writeback ;;
+	passthrough) opts=acl,allow_other,suid,dev,passthrough ;;
+	userns)
+		who=userns userxattr=1 opts=acl,userxattr ;;
+	user)
+		who=user userxattr=1 opts=acl,userxattr,fd_budget=8
+		umount='fusermount3 -u "$MNT"' ;;
+	esac
+	case $who in
+	root)
+		differ --seed "$seed" --drop-caches
+		differ --seed "$seed" --no wh-files --no stray \
+			--cross "$BIN/mount-overlay"
+		;;
+	userns)
+		differ --seed "$seed" --userxattr
+		# the kernel reads neither redirects nor the index here
+		differ --seed "$seed" --userxattr --no dir-rename --no links \
+			--no wh-files --no stray --cross "$BIN/mount-overlay"
+		;;
+	user)
+		differ --seed "$seed" --userxattr
+		;;
+	esac
+}
+
+for_transports cell
