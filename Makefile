@@ -39,7 +39,6 @@ space := $() $()
 BUILD ?= build$(subst $(space),,$(addprefix -,$(words)))
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-
 # `make deps check`: what is installed is looked at after it was installed.
 ifneq ($(filter deps,$(MAKECMDGOALS)),)
 rest := $(filter-out deps,$(MAKECMDGOALS))
