@@ -21,7 +21,7 @@
 #include "unmount.h"
 
 #define MAX_THREADS 16
-#define DEFAULT_SPIN_US 50
+#define DEFAULT_SPIN_US 40
 /* The kernel sends INIT at once; later than this it never comes. */
 #define INIT_TIMEOUT_MS 10000
 
@@ -292,7 +292,11 @@ int session_run(struct session *s, int (*ready)(void *arg), void *arg)
 		if (u < 0)
 			s->cfg.log(LOG_WARNING, "unmounting %s: %s",
 				   s->cfg.mountpoint, strerror(-u));
+		else
+			s->mounted = false;
 	}
+	if (atomic_load(&s->ended))
+		s->mounted = false; /* what is there now is not ours */
 	atomic_store(&s->stop, true);
 	uring_stop(s);
 	loop_stop(s);

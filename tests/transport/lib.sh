@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shared by the tests of the transport: a null file system on $M.
+# shellcheck shell=sh
+
+set -eu
+NULLFS=$BUILD/tests/transport/nullfs
+M=$TESTTMP/mnt
+mkdir -p "$M"
+
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+
+skip() {
+	echo "$*"
+	exit 77
+}
+
+mounted() {
+	grep -q " $M fuse" /proc/self/mounts
+}
+
+# True when process $1 has ended (or only waits to be reaped).
+gone() {
+	state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) || return 0
+	[ -z "$state" ] || [ "$state" = Z ]
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+	tries=$(($1 * 50))
+	shift
+	while ! "$@"; do
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || return 1
+		sleep 0.02
+	done
+}
+
+# Start nullfs in the background; the daemon's pid is in $PID.
+start() {
+	rm -f "$TESTTMP/pid"
+	"$NULLFS" "$M" pid="$TESTTMP/pid" "$@" </dev/null || fail "nullfs $* exited with $?"
+	PID=$(cat "$TESTTMP/pid")
+}
+
+finish() {
+	if mounted; then umount "$M" || umount -l "$M"; fi
+	[ -z "${PID-}" ] || wait_for 5 gone "$PID" || kill -9 "$PID"
+}
+
+need_root() {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	[ -c /dev/fuse ] || skip "needs /dev/fuse"
+}
+
+# Run the rest with io_uring allowed, if it can be; it is global, so put back.
+URING=/sys/module/fuse/parameters/enable_uring
+uring_allowed=
+allow_uring() {
+	[ -w $URING ] || return 1
+	uring_allowed=$(cat $URING)
+	echo Y >$URING
+}
+restore_uring() {
+	[ -z "$uring_allowed" ] || echo "$uring_allowed" >$URING
+}
