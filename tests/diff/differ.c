@@ -240,7 +240,7 @@ int main(int argc, char **argv)
 		case O_NO:
 			if (!set_no(&cfg, optarg))
 				break;
-			/* fall through */
+			__attribute__((fallthrough));
 		default:
 			fputs(usage, c == 'h' ? stdout : stderr);
 			return c == 'h' ? 0 : 2;
