@@ -167,6 +167,23 @@ no_leaks()
 	eq 'mounts left' '' "$(fuse_mounts "$path")"
 }
 
+# union LOWERS NAME [OPTIONS]: mounts plyfs at $T/NAME/mnt over the lowers
+# (colon-separated, top first), with upper and work directories beside it.
+union()
+{
+	mkdir -p "$T/$2"/{upper,work,mnt}
+	"$PLYFS" -o "lowerdir=$1,upperdir=$T/$2/upper,workdir=$T/$2/work${3:+,$3}" \
+		"$T/$2/mnt" || fail "mount of $2: $?"
+	mountpoint -q "$T/$2/mnt" || fail "$2 is not mounted"
+}
+
+# union_end NAME: unmounts it, and its daemon must end.
+union_end()
+{
+	umount "$T/$1/mnt"
+	no_leaks
+}
+
 # make_user: the unprivileged user that rootless tests run as, with
 # subordinate ids. It stays on the machine.
 make_user()
@@ -184,14 +201,23 @@ make_user()
 		usermod --add-subgids 2000000-2065535 "$TEST_USER"
 }
 
+# hard LETTER: a hard limit of ours in the form of containers.conf; to ask for
+# more takes a capability that a test machine may lack.
+hard()
+{
+	local limit
+
+	limit=$(ulimit -H -"$1")
+	[ "$1" != l ] || [ "$limit" = unlimited ] || limit=$((limit * 1024))
+	[ "$limit" != unlimited ] || limit=-1
+	echo "$limit:$limit"
+}
+
 # write_conf DIR GRAPHROOT RUNROOT DRIVER: configuration of podman and buildah
 # with all state in the given places; the driver is overlay, then $PLYFS is
 # its mount program, or vfs, which needs no union and serves for comparison.
 write_conf()
 {
-	local nofile nproc
-
-	nofile=$(ulimit -Hn) nproc=$(ulimit -Hu)
 	mkdir -p "$1" "$2" "$3"
 	cat >"$1/storage.conf" <<-END
 	[storage]
@@ -209,7 +235,7 @@ write_conf()
 	cgroups = "disabled"
 	netns = "host"
 	log_driver = "k8s-file"
-	default_ulimits = ["nofile=${nofile/unlimited/-1}:${nofile/unlimited/-1}", "nproc=${nproc/unlimited/-1}:${nproc/unlimited/-1}"]
+	default_ulimits = ["nofile=$(hard n)", "nproc=$(hard u)"]
 	[engine]
 	cgroup_manager = "cgroupfs"
 	events_logger = "file"

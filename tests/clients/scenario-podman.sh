@@ -226,8 +226,9 @@ check_remove()
 	podman exec -d work sh -c '
 		i=0
 		while :; do i=$((i + 1)); echo $i >/busy-$i; cp -a /data /d-$i
-		done'
-	podman exec -d work sh -c 'while :; do find / >/dev/null; done'
+		done' >/dev/null
+	podman exec -d work sh -c 'while :; do find / >/dev/null; done' \
+		>/dev/null
 	retry 10 podman exec work test -e /busy-20 || fail 'nothing is written'
 	podman rm -f -t 0 work >/dev/null
 	no_leaks "$STORE"
@@ -248,7 +249,7 @@ check_many()
 	done
 	for i in $(seq 8); do
 		wait "${pids[i - 1]}" || fail "container $i"
-		eq "container $i" "$i 5" "$(paste -sd' ' "$T/many.$i")"
+		eq "container $i" "$i 4" "$(paste -sd' ' "$T/many.$i")"
 	done
 }
 
