@@ -60,8 +60,11 @@ static void libfuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
 		vfprintf(stderr, fmt, ap);
 		return;
 	}
-	vsnprintf(line, sizeof(line), fmt, ap);
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
 	n = strlen(line);
+	/* We find out by trying, and cope. */
+	if (strstr(line, "custom io is not enabled"))
+		level = FUSE_LOG_DEBUG;
 	while (n && line[n - 1] == '\n')
 		line[--n] = '\0';
 	if (n && the_session)

@@ -138,6 +138,8 @@ int transport_hold(void)
 		return -EINVAL;
 	if (cur->ent || !cur->buf)
 		return 0; /* the ring's entry stays ours until the reply */
+	if (!cur->s->custom_io)
+		return -EOPNOTSUPP; /* nobody would tell us of the reply */
 	h = malloc(sizeof(*h));
 	fresh = transport_buf_new();
 	if (!h || !fresh) {

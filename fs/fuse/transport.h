@@ -22,8 +22,9 @@
 /*
  * Keep the arguments of the current request valid until its reply, for a
  * handler that hands the request to a worker. To be called in the handler,
- * before the worker can reply. 0; -ENOMEM (reply an error then, or do the
- * work here); -EINVAL outside of a handler.
+ * before the worker can reply. 0; -ENOMEM, or -EOPNOTSUPP where libfuse was
+ * built without custom io (copy what is needed, or do the work here); -EINVAL
+ * outside of a handler.
  */
 int transport_hold(void);
 

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all families of requests share, and the negotiation with the kernel. */
+#include "fs/fuse/ops.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "fs/fuse/pool.h"
+#include "fs/fuse/session.h"
+#include "fs/fuse/stats.h"
+#include "fs/fuse/transport.h"
+#include "lib/log.h"
+#include "lib/sys.h"
+
+void ops_stat(const struct statx *in, struct stat *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->st_ino = in->stx_ino;
+	out->st_mode = in->stx_mode;
+	out->st_nlink = in->stx_nlink;
+	out->st_uid = in->stx_uid;
+	out->st_gid = in->stx_gid;
+	out->st_rdev = makedev(in->stx_rdev_major, in->stx_rdev_minor);
+	out->st_size = (off_t)in->stx_size;
+	out->st_blksize = (blksize_t)in->stx_blksize;
+	out->st_blocks = (blkcnt_t)in->stx_blocks;
+	out->st_atim.tv_sec = in->stx_atime.tv_sec;
+	out->st_atim.tv_nsec = in->stx_atime.tv_nsec;
+	out->st_mtim.tv_sec = in->stx_mtime.tv_sec;
+	out->st_mtim.tv_nsec = in->stx_mtime.tv_nsec;
+	out->st_ctim.tv_sec = in->stx_ctime.tv_sec;
+	out->st_ctim.tv_nsec = in->stx_ctime.tv_nsec;
+}
+
+void ops_entry(const struct ops *o, const struct union_entry *in, struct fuse_entry_param *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->ino = in->nodeid;
+	/* no node: a negative entry, for as long as those hold */
+	if (!in->nodeid) {
+		out->entry_timeout = o->negative_timeout;
+		return;
+	}
+	out->generation = 1; /* ids are never used twice */
+	out->entry_timeout = o->entry_timeout;
+	out->attr_timeout = o->attr_timeout;
+	ops_stat(&in->st, &out->attr);
+}
+
+struct union_cred ops_cred(fuse_req_t req)
+{
+	const struct fuse_ctx *c = fuse_req_ctx(req);
+
+	return (struct union_cred){ .uid = c->uid, .gid = c->gid, .umask = c->umask };
+}
+
+void ops_reply(fuse_req_t req, int r)
+{
+	(void)fuse_reply_err(req, r < 0 ? -r : 0);
+}
+
+void ops_reply_entry(fuse_req_t req, int r, const struct union_entry *e)
+{
+	struct ops *o = ops_of(req);
+	struct fuse_entry_param p;
+
+	if (r < 0) {
+		ops_reply(req, r);
+		return;
+	}
+	ops_entry(o, e, &p);
+	/* -ENOENT: the caller was interrupted, and nobody will forget the node */
+	if (fuse_reply_entry(req, &p) == -ENOENT && e->nodeid)
+		union_forget(o->u, e->nodeid, 1);
+}
+
+void ops_reply_attr(fuse_req_t req, int r, const struct statx *st)
+{
+	struct ops *o = ops_of(req);
+	struct stat s;
+
+	if (r < 0) {
+		ops_reply(req, r);
+		return;
+	}
+	ops_stat(st, &s);
+	(void)fuse_reply_attr(req, &s, o->attr_timeout);
+}
+
+/* --- jobs ---------------------------------------------------------------- */
+
+static void job_late(void *arg)
+{
+	struct job *j = arg;
+
+	j->fn(j);
+	free(j);
+}
+
+void job_run(struct job *j, bool slow)
+{
+	struct job *late;
+
+	if (slow) {
+		late = sys_malloc(sizeof(*late));
+		if (late && transport_hold() == 0) {
+			*late = *j;
+			if (pool_submit(j->o->pool, job_late, late) == 0)
+				return;
+		}
+		free(late);
+	}
+	/* quick, or no worker to be had */
+	j->fn(j);
+}
+
+void ops_inval_attr(struct ops *o, uint64_t ino)
+{
+	int r = fuse_lowlevel_notify_inval_inode(session_fuse(o->session), ino, -1, 0);
+
+	stats_gauge_add(o->stats, STATS_NOTIFIES, 1);
+	if (r < 0 && r != -ENOENT)
+		log_err("cannot invalidate the attributes of %s: %s", union_path(o->u, ino),
+			strerror(-r));
+}
+
+void ops_kill_priv(struct ops *o, uint64_t ino, bool force)
+{
+	int r = union_kill_priv(o->u, ino, force);
+
+	if (r < 0)
+		log_err("cannot clear setuid of %s: %s", union_path(o->u, ino), strerror(-r));
+	if (r)
+		ops_inval_attr(o, ino);
+}
+
+/* --- the session --------------------------------------------------------- */
+
+void ops_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct ops *o = userdata;
+
+	/* with it, O_TRUNC would reach nobody: there is no OPEN */
+	fuse_unset_feature_flag(conn, FUSE_CAP_ATOMIC_O_TRUNC);
+	fuse_unset_feature_flag(conn, FUSE_CAP_READDIRPLUS_AUTO);
+	if (!o->live) {
+		fuse_unset_feature_flag(conn, FUSE_CAP_AUTO_INVAL_DATA);
+		(void)fuse_set_feature_flag(conn, FUSE_CAP_EXPLICIT_INVAL_DATA);
+	}
+	/* default ACLs know better than the umask */
+	(void)fuse_set_feature_flag(conn, FUSE_CAP_DONT_MASK);
+	(void)fuse_set_feature_flag(conn, FUSE_CAP_PARALLEL_DIROPS);
+	(void)fuse_set_feature_flag(conn, FUSE_CAP_CACHE_SYMLINKS);
+	/* in passthrough mode the kernel writes by itself, and clears by itself */
+	if (o->passthrough == OPS_PASSTHROUGH_OFF)
+		(void)fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+	if (o->acl)
+		(void)fuse_set_feature_flag(conn, FUSE_CAP_POSIX_ACL);
+	if (o->writeback)
+		(void)fuse_set_feature_flag(conn, FUSE_CAP_WRITEBACK_CACHE);
+	if (o->passthrough != OPS_PASSTHROUGH_OFF) {
+		if (!fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH))
+			log_warn("the kernel has no passthrough: files are cached instead");
+		conn->max_backing_stack_depth = 1;
+	}
+	if (o->max_write)
+		conn->max_write = o->max_write;
+	if (o->max_read)
+		conn->max_read = o->max_read;
+	if (o->has_max_readahead)
+		conn->max_readahead = o->max_readahead;
+	conn->max_background = o->max_background ? o->max_background : 64;
+	conn->congestion_threshold =
+		o->congestion_threshold ? o->congestion_threshold : conn->max_background * 3 / 4;
+	conn->no_interrupt = 1;
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statfs s;
+	struct statvfs v;
+	int r = union_statfs(ops_of(req)->u, &s);
+
+	(void)ino;
+	if (r < 0) {
+		ops_reply(req, r);
+		return;
+	}
+	memset(&v, 0, sizeof(v));
+	v.f_bsize = (unsigned long)s.f_bsize;
+	v.f_frsize = (unsigned long)(s.f_frsize ? s.f_frsize : s.f_bsize);
+	v.f_blocks = s.f_blocks;
+	v.f_bfree = s.f_bfree;
+	v.f_bavail = s.f_bavail;
+	v.f_files = s.f_files;
+	v.f_ffree = s.f_ffree;
+	v.f_favail = s.f_ffree;
+	v.f_namemax = (unsigned long)s.f_namelen;
+	(void)fuse_reply_statfs(req, &v);
+}
+
+void ops_fill(const struct ops *o, struct fuse_lowlevel_ops *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->init = ops_init;
+	ret->statfs = op_statfs;
+	ops_fill_names(ret);
+	ops_fill_attr(o, ret);
+	ops_fill_io(ret);
+	ops_fill_dir(ret);
+	ops_fill_open(o, ret);
+}

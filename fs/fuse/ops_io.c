@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests on content: read, write, fallocate, seek, copy, sync. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/fuse/ops.h"
+#include "fs/fuse/stats.h"
+#include "fs/fuse/transport.h"
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi)
+{
+	struct ops *o = ops_of(req);
+	void *buf = transport_reply_buf(size);
+	ssize_t n;
+
+	(void)fi;
+	if (!buf) {
+		ops_reply(req, -ENOMEM);
+		return;
+	}
+	n = union_read(o->u, ino, buf, size, off);
+	if (n < 0) {
+		ops_reply(req, (int)n);
+		return;
+	}
+	stats_gauge_add(o->stats, STATS_BYTES_READ, n);
+	(void)fuse_reply_buf(req, buf, (size_t)n);
+}
+
+static void do_write(struct job *j)
+{
+	ssize_t n = union_write(j->o->u, j->ino, j->data, j->size, j->off);
+
+	if (n < 0) {
+		ops_reply(j->req, (int)n);
+		return;
+	}
+	/* before the reply: until then nobody executes what was written */
+	ops_kill_priv(j->o, j->ino, j->kill_priv);
+	stats_gauge_add(j->o->stats, STATS_BYTES_WRITTEN, n);
+	(void)fuse_reply_write(j->req, (size_t)n);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+		     struct fuse_file_info *fi)
+{
+	struct ops *o = ops_of(req);
+	struct job j = { .fn = do_write, .o = o, .req = req, .ino = ino, .data = buf,
+			 .size = size, .off = off, .kill_priv = fi->kill_suidgid };
+
+	job_run(&j, union_change_is_slow(o->u, ino));
+}
+
+/* No flag says who it is that allocates or copies: whoever is not root loses the bits. */
+static bool unprivileged(fuse_req_t req)
+{
+	return fuse_req_ctx(req)->uid != 0;
+}
+
+static void do_fallocate(struct job *j)
+{
+	int r = union_fallocate(j->o->u, j->ino, j->flags, j->off, (off_t)j->size);
+
+	if (!r)
+		ops_kill_priv(j->o, j->ino, j->kill_priv);
+	ops_reply(j->req, r);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+			 struct fuse_file_info *fi)
+{
+	struct ops *o = ops_of(req);
+	struct job j = { .fn = do_fallocate, .o = o, .req = req, .ino = ino, .flags = mode,
+			 .off = off, .size = (size_t)len, .kill_priv = unprivileged(req) };
+
+	(void)fi;
+	job_run(&j, union_change_is_slow(o->u, ino));
+}
+
+static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		     struct fuse_file_info *fi)
+{
+	off_t r = union_lseek(ops_of(req)->u, ino, off, whence);
+
+	(void)fi;
+	if (r < 0)
+		ops_reply(req, (int)r);
+	else
+		(void)fuse_reply_lseek(req, r);
+}
+
+static void do_copy(struct job *j)
+{
+	ssize_t n = union_copy_range(j->o->u, j->ino, j->off, j->ino2, j->off2, j->size);
+
+	if (n < 0) {
+		/* the kernel then copies by reading and writing */
+		ops_reply(j->req, n == -EINVAL || n == -EBADF ? -EXDEV : (int)n);
+		return;
+	}
+	ops_kill_priv(j->o, j->ino2, j->kill_priv);
+	(void)fuse_reply_write(j->req, (size_t)n);
+}
+
+static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
+			       struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
+			       struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	struct ops *o = ops_of(req);
+	struct job j = { .fn = do_copy, .o = o, .req = req, .ino = in, .off = off_in, .ino2 = out,
+			 .off2 = off_out, .size = len, .kill_priv = unprivileged(req) };
+
+	(void)fi_in;
+	(void)fi_out;
+	(void)flags;
+	job_run(&j, len > 1 << 20 || union_change_is_slow(o->u, out));
+}
+
+static void do_fsync(struct job *j)
+{
+	ops_reply(j->req, union_fsync(j->o->u, j->ino, j->flags));
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct ops *o = ops_of(req);
+	struct job j = { .fn = do_fsync, .o = o, .req = req, .ino = ino, .flags = datasync };
+
+	(void)fi;
+	/* without durability the kernel need not even ask */
+	if (!o->fsync)
+		ops_reply(req, -ENOSYS);
+	else
+		job_run(&j, true);
+}
+
+void ops_fill_io(struct fuse_lowlevel_ops *ops)
+{
+	ops->read = op_read;
+	ops->write = op_write;
+	ops->fallocate = op_fallocate;
+	ops->lseek = op_lseek;
+	ops->copy_file_range = op_copy_file_range;
+	ops->fsync = op_fsync;
+	ops->fsyncdir = op_fsync;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plyfs: options, mount, daemonise, serve. */
+#include <errno.h>
+#include <limits.h>
+#include <linux/fuse.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/fuse/daemon.h"
+#include "fs/fuse/ops.h"
+#include "fs/fuse/pool.h"
+#include "fs/fuse/session.h"
+#include "fs/fuse/stats.h"
+#include "fs/options.h"
+#include "fs/union/union.h"
+#include "lib/cleanup.h"
+#include "lib/log.h"
+
+/* How long what was seen of a live upper is believed: seconds. */
+#define LIVE_TIMEOUT 0.5
+
+static int complain(const struct options *o, int r, char *err)
+{
+	log_err("%s", err ? err : strerror(-r));
+	free(err);
+	(void)o;
+	return EXIT_FAILURE;
+}
+
+/* Whether the mount would hide a part of a lower from us, and we would ask ourselves for it. */
+static bool mountpoint_inside_lower(const struct options *o)
+{
+	_cleanup_free_ char *mnt = realpath(o->mountpoint, NULL);
+	size_t i;
+
+	for (i = 0; mnt && i < o->n_lower; i++) {
+		_cleanup_free_ char *low = realpath(o->lower[i], NULL);
+		size_t len = low ? strlen(low) : 0;
+
+		if (low && len == 1)
+			return true;
+		if (low && !strncmp(mnt, low, len) && mnt[len] == '/')
+			return true;
+	}
+	return false;
+}
+
+static void fill_config(const struct options *o, bool live, struct union_config *c)
+{
+	memset(c, 0, sizeof(*c));
+	c->lower = (const char *const *)o->lower;
+	c->nlower = (unsigned)o->n_lower;
+	c->upper = o->upper;
+	c->work = o->work;
+	c->ro = o->ro;
+	c->lower_live = live;
+	c->private_lower = mountpoint_inside_lower(o);
+	c->userxattr = o->userxattr == OPTIONS_ON;
+	c->redirect = o->redirect_dir == OPTIONS_REDIRECT_ON;
+	c->redirect_follow = o->redirect_dir != OPTIONS_REDIRECT_NOFOLLOW;
+	c->index = o->index;
+	c->metacopy = o->metacopy;
+	c->sync = o->fsync && !o->is_volatile;
+	c->wh_files = o->wh_files;
+	c->static_nlink = o->static_nlink;
+	c->ino32 = o->ino32;
+	c->acl = o->acl != OPTIONS_OFF && !o->noxattr;
+	c->killpriv = o->passthrough == OPTIONS_PASSTHROUGH_OFF;
+	c->xattr_permissions = o->xattr_permissions;
+	c->squash_uid = o->squash_to_root || o->has_squash_uid;
+	c->squash_gid = o->squash_to_root || o->has_squash_gid;
+	c->squash_to_uid = o->has_squash_uid ? o->squash_uid : 0;
+	c->squash_to_gid = o->has_squash_gid ? o->squash_gid : 0;
+	_Static_assert(sizeof(struct union_idrange) == sizeof(struct options_id_range),
+		       "the same three numbers");
+	c->uidmap = (const struct union_idrange *)(const void *)o->uidmap.range;
+	c->nuidmap = (unsigned)o->uidmap.n;
+	c->gidmap = (const struct union_idrange *)(const void *)o->gidmap.range;
+	c->ngidmap = (unsigned)o->gidmap.n;
+	c->fd_budget = o->fd_budget;
+}
+
+static void fill_ops(const struct options *o, bool live, const struct union_config *c,
+		     struct ops *ops)
+{
+	bool short_lived = live && !o->has_timeout;
+
+	ops->entry_timeout = short_lived ? LIVE_TIMEOUT : o->entry_timeout;
+	ops->attr_timeout = short_lived ? LIVE_TIMEOUT : o->attr_timeout;
+	ops->negative_timeout = short_lived ? LIVE_TIMEOUT : o->negative_timeout;
+	ops->passthrough = o->passthrough == OPTIONS_PASSTHROUGH_ON ? OPS_PASSTHROUGH_ON :
+			   o->passthrough == OPTIONS_PASSTHROUGH_STRICT ? OPS_PASSTHROUGH_STRICT :
+									  OPS_PASSTHROUGH_OFF;
+	ops->live = live;
+	ops->writeback = o->writeback;
+	ops->acl = c->acl;
+	ops->noxattr = o->noxattr;
+	ops->fsync = c->sync;
+	ops->max_write = o->max_write;
+	ops->max_read = o->max_read;
+	ops->max_readahead = o->max_readahead;
+	ops->has_max_readahead = o->has_max_readahead;
+	ops->max_background = o->max_background;
+	ops->congestion_threshold = o->congestion_threshold;
+}
+
+static int ready(void *arg)
+{
+	const struct options *o = arg;
+
+	if (!o->foreground)
+		log_to_syslog();
+	return daemon_ready();
+}
+
+static enum session_uring uring(const struct options *o)
+{
+	switch (o->io_uring) {
+	case OPTIONS_URING_ON:
+		return SESSION_URING_ON;
+	case OPTIONS_URING_OFF:
+		return SESSION_URING_OFF;
+	case OPTIONS_URING_AUTO:
+	default:
+		return SESSION_URING_AUTO;
+	}
+}
+
+/* Mounts and serves until the end. The exit code. */
+static int serve(struct options *o, struct ops *ops)
+{
+	_cleanup_free_ char *mount_options = NULL;
+	struct fuse_lowlevel_ops llops;
+	struct session_config cfg = {
+		.mountpoint = o->mountpoint,
+		.debug = o->debug,
+		.uring = uring(o),
+		.uring_depth = o->io_uring_q_depth,
+		.threads = o->threads,
+		.spin_us = o->has_spin_us ? (o->spin_us ? (int)o->spin_us : -1) : 0,
+		.stats = ops->stats,
+		.log = log_line,
+	};
+	int r;
+
+	r = options_mount_string(o, geteuid() == 0 ? OPTIONS_MNT_ROOT : 0, &mount_options);
+	if (r < 0)
+		return EXIT_FAILURE;
+	cfg.mount_options = mount_options;
+	ops_fill(ops, &llops);
+	r = session_new(&cfg, &llops, ops, &ops->session);
+	if (!r)
+		r = session_mount(ops->session);
+	if (!r)
+		r = session_run(ops->session, ready, o);
+	if (r < 0)
+		log_err("%s: %s", o->mountpoint, strerror(-r));
+	pool_free(ops->pool);
+	ops->pool = NULL;
+	session_free(ops->session);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int run(struct options *o)
+{
+	struct union_config cfg;
+	struct ops ops = { 0 };
+	bool live = (o->ro && o->upper) || o->has_timeout;
+	char *err = NULL;
+	int r;
+
+	if (!o->foreground) {
+		r = daemon_begin(o->mount_fd);
+		if (r < 0)
+			return complain(o, r, NULL);
+	}
+	session_block_signals();
+	(void)umask(0);
+	fill_config(o, live, &cfg);
+	r = union_open(&cfg, &ops.u, &err);
+	if (r < 0)
+		return complain(o, r, err);
+	fill_ops(o, live, &cfg, &ops);
+	r = stats_open(o->stats, &ops.stats);
+	if (r < 0) {
+		log_err("stats=%s: %s", o->stats, strerror(-r));
+		ops.stats = NULL;
+	}
+	if (!r)
+		r = pool_new(0, 0, &ops.pool);
+	r = r < 0 ? EXIT_FAILURE : serve(o, &ops);
+	stats_close(ops.stats);
+	union_close(ops.u);
+	return r;
+}
+
+static int print_stats(const char *path)
+{
+	int r = stats_print(stdout, path);
+
+	if (r < 0)
+		(void)fprintf(stderr, "plyfs: %s: %s\n", path,
+			      r == -EINVAL ? "no counters of a plyfs mount" : strerror(-r));
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	char *err = NULL;
+	size_t i;
+	int r;
+
+	log_init(program_invocation_short_name, LOG_INFO);
+	if (argc == 3 && !strcmp(argv[1], "--stats"))
+		return print_stats(argv[2]);
+	r = options_parse(argc, argv, &o, &err);
+	if (r < 0)
+		return complain(NULL, r, err);
+	if (o.help)
+		options_print_help(stdout, &o);
+	if (o.version)
+		options_print_version(stdout, &o, fuse_pkgversion(), FUSE_KERNEL_VERSION,
+				      FUSE_KERNEL_MINOR_VERSION);
+	if (o.help || o.version) {
+		options_free(&o);
+		return EXIT_SUCCESS;
+	}
+	if (o.debug)
+		log_init(program_invocation_short_name, LOG_DEBUG);
+	r = options_check(&o, &err);
+	if (r < 0) {
+		options_free(&o);
+		return complain(NULL, r, err);
+	}
+	for (i = 0; i < o.n_warning; i++)
+		log_warn("%s", o.warning[i]);
+	r = run(&o);
+	options_free(&o);
+	return r;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copying what a file is: its data, its attributes. */
+#ifndef PLYFS_UNION_COPYDATA_H
+#define PLYFS_UNION_COPYDATA_H
+
+#include "fs/union/locate.h"
+
+/*
+ * Copies the first @size bytes of @in to the empty file @out: by reflink,
+ * else in the kernel, else through a buffer. Holes stay holes.
+ */
+int copy_data(struct union_fs *u, int in, int out, int64_t size);
+
+/*
+ * Gives the file behind @fd (any kind) the extended attributes of @src, but
+ * for those of the overlay formats.
+ */
+int copy_xattrs(struct union_fs *u, const struct place *src, int fd);
+
+/* Owner and mode of @st (host ids), by override_stat where the upper uses that. */
+int copy_owner_mode(struct union_fs *u, int fd, const struct statx *st);
+
+/* Access and modification time of @st. */
+int copy_times(int fd, const struct statx *st);
+
+#endif

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Copy-up.
+ *
+ * Theory of operation. A copy is made in the workdir, or without a name at
+ * all, complete with owner, mode, attributes and times, made durable, and only
+ * then given its name in the upper, by one link or rename: a crash leaves the
+ * old state, or the new, and debris in the workdir that the next mount sweeps.
+ *
+ * Invariants:
+ *  1. The node is NODE_BUSY from before its lower file is looked at until the
+ *     upper one is in place: one copy at a time per file, and nothing else is
+ *     held while data moves. A slow file delays nobody but itself.
+ *  2. The name is given under the namespace lock of its directory, after
+ *     checking that it is still the node's: unlink and rename take that lock.
+ *  3. Directories come first, from the top down, one at a time.
+ *  4. The node is switched to the upper (NODE_UPPER, upper_ino) after its name
+ *     exists and before NODE_BUSY goes: who sees the flag finds the file.
+ *  5. The parent's times are what they were: a copy-up is no change of it.
+ *  6. A lower file with several names is copied into the index (the kernel's
+ *     format) and linked from there, so that its other names find it.
+ */
+#include "fs/union/copyup.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "fs/union/attr.h"
+#include "fs/union/copydata.h"
+#include "fs/union/dirmerge.h"
+#include "fs/union/ovl.h"
+#include "fs/union/work.h"
+#include "lib/cleanup.h"
+#include "lib/log.h"
+#include "lib/sys.h"
+
+static unsigned stripe(struct union_fs *u, struct node *n)
+{
+	return node_slot(u, n) * 2654435761U >> 24;
+}
+
+void ns_lock(struct union_fs *u, struct node *a, struct node *b)
+{
+	unsigned x = stripe(u, a), y = b ? stripe(u, b) : x;
+
+	_Static_assert(NS_STRIPES == 256, "stripe() yields eight bits");
+	(void)pthread_mutex_lock(&u->ns[x < y ? x : y]);
+	if (x != y)
+		(void)pthread_mutex_lock(&u->ns[x < y ? y : x]);
+}
+
+void ns_unlock(struct union_fs *u, struct node *a, struct node *b)
+{
+	unsigned x = stripe(u, a), y = b ? stripe(u, b) : x;
+
+	(void)pthread_mutex_unlock(&u->ns[x]);
+	if (x != y)
+		(void)pthread_mutex_unlock(&u->ns[y]);
+}
+
+/* A copy that has no name in the upper yet. */
+struct copy {
+	struct node *n;
+	struct place src; /* the lower file */
+	struct statx st; /* its attributes, overrides applied */
+	struct ovl_origin origin;
+	bool indexed;
+	char index[OVL_INDEX_NAME_MAX];
+	int fd; /* the copy; owned */
+	uint64_t ino; /* its inode */
+	char tmp[WORK_NAME_MAX]; /* its name in the workdir, or "" */
+};
+
+static bool changed(const struct statx *a, const struct statx *b)
+{
+	return a->stx_size != b->stx_size || a->stx_mtime.tv_sec != b->stx_mtime.tv_sec ||
+	       a->stx_mtime.tv_nsec != b->stx_mtime.tv_nsec ||
+	       a->stx_ctime.tv_sec != b->stx_ctime.tv_sec ||
+	       a->stx_ctime.tv_nsec != b->stx_ctime.tv_nsec;
+}
+
+static int copy_regular(struct union_fs *u, struct copy *c, int64_t limit)
+{
+	struct statx before, after;
+	struct fdent *in;
+	int64_t size;
+	int r;
+
+	r = locate_file(u, c->n, false, &in);
+	if (r < 0)
+		return r;
+	c->fd = work_tmpfile(u, 0600, c->tmp);
+	r = c->fd < 0 ? c->fd : sys_fstatx(fdcache_fd(in), &before);
+	if (!r) {
+		size = (int64_t)before.stx_size < limit ? (int64_t)before.stx_size : limit;
+		r = copy_data(u, fdcache_fd(in), c->fd, size);
+	}
+	if (!r)
+		r = sys_fstatx(fdcache_fd(in), &after);
+	/* only a lower that somebody changes, against the rules, gets here */
+	if (!r && changed(&before, &after)) {
+		log_err("%s: changed in its lower layer while it was copied up",
+			union_path(u, node_id(u, c->n)));
+		r = -EIO;
+	}
+	fdcache_put(u, in);
+	return r;
+}
+
+/* Symlinks and special files are made under a name. */
+static int copy_special(struct union_fs *u, struct copy *c)
+{
+	const struct layer_dir *d = fdcache_dir(c->src.dir);
+	mode_t type = c->st.stx_mode & S_IFMT;
+	char target[PATH_MAX + 1];
+	char tmp[WORK_NAME_MAX];
+	ssize_t len;
+	int r;
+
+	work_name(u, tmp);
+	if (S_ISLNK(type)) {
+		len = d->layer->ops->readlink(d, c->src.name, target, PATH_MAX);
+		if (len < 0)
+			return (int)len;
+		target[len] = 0;
+		r = sys_symlinkat(target, u->work, tmp);
+	} else if (S_ISDIR(type)) {
+		r = sys_mkdirat(u->work, tmp, 0700);
+	} else if (u->upper->override_attr) {
+		r = sys_mknodat(u->work, tmp, S_IFREG | 0600, 0);
+	} else {
+		r = sys_mknodat(u->work, tmp, type | 0600,
+				makedev(c->st.stx_rdev_major, c->st.stx_rdev_minor));
+	}
+	if (r < 0)
+		return r;
+	memcpy(c->tmp, tmp, sizeof(tmp));
+	c->fd = sys_openat(u->work, tmp, O_PATH | O_NOFOLLOW, 0);
+	return c->fd < 0 ? c->fd : 0;
+}
+
+/* Everything but the name. */
+static int make_copy(struct union_fs *u, struct copy *c, int64_t limit)
+{
+	const struct layer_dir *d = fdcache_dir(c->src.dir);
+	mode_t mode;
+	int r;
+
+	r = d->layer->ops->stat(d, c->src.name, &c->st);
+	if (!r)
+		r = attr_override(d, c->src.name, &c->st);
+	if (r < 0)
+		return r;
+	mode = c->st.stx_mode;
+	ovl_origin_of(u, d, c->src.name, &c->origin);
+	c->indexed = u->index >= 0 && !S_ISDIR(mode) && c->st.stx_nlink > 1 &&
+		     ovl_index_name(&c->origin, c->index);
+	r = S_ISREG(mode) ? copy_regular(u, c, limit) : copy_special(u, c);
+	if (!r)
+		r = copy_owner_mode(u, c->fd, &c->st);
+	if (!r)
+		r = copy_xattrs(u, &c->src, c->fd);
+	if (!r) {
+		r = ovl_write_origin(u, c->fd, &c->origin);
+		/* user. attributes are not for symlinks and special files */
+		if ((r == -EPERM || r == -EOPNOTSUPP) && !S_ISREG(mode) && !S_ISDIR(mode)) {
+			c->indexed = false;
+			r = 0;
+		}
+	}
+	if (!r && c->indexed)
+		r = ovl_write_nlink(u, c->fd, 'L', c->n->nlink_adj);
+	/* the directory cannot be moved while its mode denies us writing to it */
+	if (!r && S_ISDIR(mode) && !u->privileged && !(mode & S_IWUSR))
+		r = sys_fchmod(c->fd, (mode & 07777) | S_IWUSR);
+	if (!r)
+		r = copy_times(c->fd, &c->st);
+	if (!r && u->cfg.sync && S_ISREG(mode))
+		r = sys_fsync(c->fd, false);
+	return r;
+}
+
+/* One name of @n, if it has any: its directory, held, or NULL. */
+static struct node *pick_name(struct union_fs *u, struct node *n, char name[256])
+{
+	struct node *parent = NULL;
+	struct dent *d;
+
+	table_lock(u);
+	d = dent_at(u, n->dents);
+	if (d) {
+		memcpy(name, d->name, d->len + 1U);
+		parent = node_at(u, d->parent);
+		node_hold(parent);
+	}
+	table_unlock(u);
+	return parent;
+}
+
+static bool still_named(struct union_fs *u, struct node *n, struct node *parent, const char *name)
+{
+	struct dent *d;
+	bool ret;
+
+	table_lock(u);
+	d = dent_find(u, parent, name);
+	ret = d && node_at(u, d->node) == n;
+	table_unlock(u);
+	return ret;
+}
+
+/* The kernel's listings look for copied-up entries only where this is set. */
+static void mark_impure(struct union_fs *u, struct node *parent, int dirfd)
+{
+	bool done;
+
+	table_lock(u);
+	done = parent->flags & NODE_IMPURE;
+	parent->flags |= NODE_IMPURE;
+	table_unlock(u);
+	if (!done)
+		(void)ovl_set_impure(u, dirfd);
+}
+
+/* Puts the copy at @parent/@name. With the namespace lock of @parent. */
+static int place_copy(struct union_fs *u, struct copy *c, struct node *parent, const char *name)
+{
+	struct statx dir_st;
+	struct fdent *dir;
+	int dirfd, r, r2;
+
+	r = locate_dir(u, parent, 0, &dir);
+	if (r < 0)
+		return r;
+	dirfd = fdcache_fd(dir);
+	r = sys_fstatx(dirfd, &dir_st);
+	if (r < 0)
+		goto out;
+	if (c->indexed) {
+		r = work_link(u, c->fd, c->tmp, u->index, c->index);
+		if (r == -EEXIST) {
+			/* another layer's file with the same handle has it */
+			c->indexed = false;
+			r = work_link(u, c->fd, c->tmp, dirfd, name);
+		} else if (!r) {
+			c->tmp[0] = 0;
+			r = sys_linkat(u->index, c->index, dirfd, name);
+		}
+	} else {
+		r = work_link(u, c->fd, c->tmp, dirfd, name);
+	}
+	if (!r) {
+		c->tmp[0] = 0;
+		if (c->origin.len)
+			mark_impure(u, parent, dirfd);
+		r2 = copy_times(dirfd, &dir_st);
+		(void)r2;
+	}
+out:
+	fdcache_put(u, dir);
+	return r;
+}
+
+/* Everything that can fail of switch_node(), before the name exists. */
+static int prepare_switch(struct union_fs *u, struct copy *c)
+{
+	struct node_ext *x;
+	struct statx st;
+	int r = sys_fstatx(c->fd, &st);
+
+	if (r < 0)
+		return r;
+	c->ino = st.stx_ino;
+	table_lock(u);
+	x = node_ext(u, c->n);
+	if (x && c->indexed && !x->index) {
+		x->index = str_new(u, c->index);
+		if (!x->index)
+			x = NULL;
+		else
+			x->lower_nlink = c->st.stx_nlink;
+	}
+	table_unlock(u);
+	return x ? 0 : -ENOMEM;
+}
+
+/* From now on the node is its upper file. */
+static void switch_node(struct union_fs *u, struct copy *c, bool anonymous)
+{
+	struct node *n = c->n;
+	uint16_t flags;
+
+	table_lock(u);
+	flags = n->flags | NODE_UPPER;
+	if (anonymous) {
+		struct node_ext *x = node_ext_peek(u, n);
+
+		if (c->tmp[0])
+			x->orphan = str_new(u, c->tmp);
+		c->tmp[0] = 0;
+		if (x->pin < 0) {
+			x->pin = steal_fd(&c->fd);
+			u->pins++;
+		}
+	} else if (c->indexed) {
+		flags |= NODE_INDEXED;
+	}
+	n->upper_ino = c->ino;
+	__atomic_store_n(&n->flags, flags, __ATOMIC_RELEASE);
+	if (flags & NODE_IN_IDS_LOWER)
+		node_add_id(u, n, true);
+	table_unlock(u);
+	fdcache_drop_kind(u, node_slot(u, n), FD_FILE_LOWER);
+}
+
+static int commit_copy(struct union_fs *u, struct copy *c)
+{
+	struct node *parent;
+	char name[256];
+	int r;
+
+	for (;;) {
+		parent = pick_name(u, c->n, name);
+		if (!parent) {
+			switch_node(u, c, true);
+			return 0;
+		}
+		ns_lock(u, parent, NULL);
+		r = -EAGAIN;
+		if (still_named(u, c->n, parent, name)) {
+			if (!(__atomic_load_n(&parent->flags, __ATOMIC_ACQUIRE) & NODE_UPPER)) {
+				r = -EXDEV; /* moved into a directory not copied up yet */
+			} else {
+				r = place_copy(u, c, parent, name);
+				if (!r)
+					switch_node(u, c, false);
+				if (!r)
+					dircache_copied_up(u, node_slot(u, parent), name);
+			}
+		}
+		ns_unlock(u, parent, NULL);
+		if (r == -EXDEV)
+			r = copyup(u, parent, COPYUP_ALL) < 0 ? -EIO : -EAGAIN;
+		table_lock(u);
+		node_drop(u, parent);
+		table_unlock(u);
+		if (r != -EAGAIN)
+			return r;
+	}
+}
+
+/* Copies @n itself, whose directory is in the upper. @n is busy, ours. */
+static int copyup_one(struct union_fs *u, struct node *n, int64_t limit)
+{
+	struct copy c = { .n = n, .fd = -1 };
+	bool dir = node_is_dir(n);
+	int r;
+
+	r = locate(u, n, &c.src);
+	if (r < 0)
+		return r;
+	r = make_copy(u, &c, limit);
+	if (!r)
+		r = prepare_switch(u, &c);
+	if (!r)
+		r = commit_copy(u, &c);
+	if (!r && dir && !u->privileged && !(c.st.stx_mode & S_IWUSR) && c.fd >= 0)
+		r = sys_fchmod(c.fd, c.st.stx_mode & 07777);
+	place_put(u, &c.src);
+	sys_close(c.fd);
+	if (r < 0 && c.tmp[0])
+		(void)work_remove_tree(u->work, c.tmp);
+	if (!r)
+		u->copy_ups++;
+	return r;
+}
+
+/*
+ * The highest directory above @n, or @n itself, that is not in the upper
+ * while what it is in is. Held. NULL: all are.
+ */
+static struct node *next_to_copy(struct union_fs *u, struct node *n)
+{
+	struct node *cur = n, *ret = NULL;
+
+	table_lock(u);
+	for (;;) {
+		struct dent *d;
+
+		if (cur->flags & NODE_UPPER)
+			break;
+		ret = cur;
+		d = dent_at(u, cur->dents);
+		if (!d)
+			break;
+		cur = node_at(u, d->parent);
+	}
+	if (ret)
+		node_hold(ret);
+	table_unlock(u);
+	return ret;
+}
+
+int copyup(struct union_fs *u, struct node *n, int64_t limit)
+{
+	int r = 0;
+
+	if (!u->writable)
+		return -EROFS;
+	while (!r) {
+		struct node *cur;
+
+		if (__atomic_load_n(&n->flags, __ATOMIC_ACQUIRE) & NODE_UPPER)
+			return 0;
+		cur = next_to_copy(u, n);
+		if (!cur)
+			return 0;
+		table_lock(u);
+		node_lock(u, cur);
+		table_unlock(u);
+		if (!(__atomic_load_n(&cur->flags, __ATOMIC_ACQUIRE) & NODE_UPPER))
+			r = copyup_one(u, cur, cur == n ? limit : COPYUP_ALL);
+		table_lock(u);
+		node_unlock(u, cur);
+		node_drop(u, cur);
+		table_unlock(u);
+	}
+	return r;
+}
+
+int copyup_link_name(struct union_fs *u, struct node *n, struct node *parent, const char *name)
+{
+	struct statx st, dir_st;
+	struct fdent *dir;
+	struct place p;
+	int r, fd;
+
+	r = locate_dir(u, parent, 0, &dir);
+	if (r < 0)
+		return r;
+	r = sys_statx(fdcache_fd(dir), name, AT_SYMLINK_NOFOLLOW, &st);
+	if (r != -ENOENT) {
+		fdcache_put(u, dir);
+		return r;
+	}
+	r = locate(u, n, &p);
+	if (!r) {
+		int diff;
+		char base;
+
+		fd = sys_openat(fdcache_fd(p.dir), p.name, O_PATH | O_NOFOLLOW, 0);
+		r = fd < 0 ? fd : sys_fstatx(fd, &st);
+		/* names in the lower are counted by 'L': one more in the upper changes nothing */
+		if (!r && n->flags & NODE_INDEXED &&
+		    ovl_read_nlink(u, fdcache_dir(p.dir), p.name, &base, &diff) && base == 'U') {
+			struct node_ext *x = node_ext_peek(u, n);
+
+			r = ovl_write_nlink(u, fd, 'L',
+					    (int)st.stx_nlink + diff - (int)x->lower_nlink);
+		}
+		if (!r)
+			r = sys_fstatx(fdcache_fd(dir), &dir_st);
+		if (!r)
+			r = sys_linkat(fdcache_fd(p.dir), p.name, fdcache_fd(dir), name);
+		if (!r)
+			(void)copy_times(fdcache_fd(dir), &dir_st);
+		sys_close(fd);
+		place_put(u, &p);
+	}
+	fdcache_put(u, dir);
+	return r;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Merged listings, and the cache of them.
+ *
+ * All functions but union_readdir() (declared in union.h) only keep the cache
+ * true; they may be called with or without u->lock, and do not block.
+ */
+#ifndef PLYFS_UNION_DIRMERGE_H
+#define PLYFS_UNION_DIRMERGE_H
+
+#include "fs/union/union_i.h"
+
+int dircache_init(struct union_fs *u);
+void dircache_release(struct union_fs *u);
+
+/* The directory's table is wrong now, or not needed any more. */
+void dircache_drop(struct union_fs *u, uint32_t slot);
+/* @name has left the directory: cheaper than dropping the table. */
+void dircache_removed(struct union_fs *u, uint32_t slot, const char *name);
+/* @name is in the upper now. */
+void dircache_copied_up(struct union_fs *u, uint32_t slot, const char *name);
+
+unsigned dircache_count(struct union_fs *u);
+
+struct node;
+/* Whether directory @n shows no entry at all: 0, -ENOTEMPTY or another error. */
+int dir_is_empty(struct union_fs *u, struct node *n);
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The content of files: read, write, and what goes with them. */
+#include <errno.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+
+#include "fs/union/copyup.h"
+#include "fs/union/locate.h"
+#include "fs/union/use.h"
+#include "lib/sys.h"
+
+/* Copies that take longer than a request should: bytes. */
+#define SLOW_COPY (512 << 10)
+
+/* An open file for a request: its node and its descriptor. */
+struct io {
+	struct node *n;
+	struct fdent *f;
+};
+
+static int io_begin(struct union_fs *u, uint64_t nodeid, bool write, struct io *ret)
+{
+	int r;
+
+	ret->f = NULL;
+	ret->n = use_node(u, nodeid);
+	if (!ret->n)
+		return -ESTALE;
+	r = !S_ISREG(ret->n->mode) ? (node_is_dir(ret->n) ? -EISDIR : -EINVAL) :
+	    write ? copyup(u, ret->n, COPYUP_ALL) : 0;
+	if (!r)
+		r = locate_file(u, ret->n, write, &ret->f);
+	if (r < 0)
+		unuse_node(u, ret->n);
+	return r;
+}
+
+static void io_end(struct union_fs *u, struct io *io)
+{
+	fdcache_put(u, io->f);
+	unuse_node(u, io->n);
+}
+
+ssize_t union_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, off_t off)
+{
+	ssize_t done = 0, n = 0;
+	struct io io;
+	int r = io_begin(u, nodeid, false, &io);
+
+	if (r < 0)
+		return r;
+	while ((size_t)done < size) {
+		n = sys_pread(fdcache_fd(io.f), (char *)buf + done, size - (size_t)done, off + done);
+		if (n <= 0)
+			break;
+		done += n;
+	}
+	/* read to its end at once: the page cache has it, we need not keep it open */
+	if (off == 0 && n == 0)
+		fdcache_drop_kind(u, node_slot(u, io.n), FD_FILE_LOWER);
+	io_end(u, &io);
+	fdcache_reap(u);
+	return done ? done : n;
+}
+
+ssize_t union_write(struct union_fs *u, uint64_t nodeid, const void *buf, size_t size, off_t off)
+{
+	ssize_t done = 0, n = 0;
+	struct io io;
+	int r = io_begin(u, nodeid, true, &io);
+
+	if (r < 0)
+		return r;
+	while ((size_t)done < size) {
+		n = sys_pwrite(fdcache_fd(io.f), (const char *)buf + done, size - (size_t)done,
+			       off + done);
+		if (n <= 0)
+			break;
+		done += n;
+	}
+	io_end(u, &io);
+	return done ? done : n;
+}
+
+int union_fallocate(struct union_fs *u, uint64_t nodeid, int mode, off_t off, off_t len)
+{
+	struct io io;
+	int r = io_begin(u, nodeid, true, &io);
+
+	if (r < 0)
+		return r;
+	r = sys_fallocate(fdcache_fd(io.f), mode, off, len);
+	io_end(u, &io);
+	return r;
+}
+
+off_t union_lseek(struct union_fs *u, uint64_t nodeid, off_t off, int whence)
+{
+	struct io io;
+	off_t ret;
+	int r = io_begin(u, nodeid, false, &io);
+
+	if (r < 0)
+		return r;
+	ret = sys_lseek(fdcache_fd(io.f), off, whence);
+	io_end(u, &io);
+	return ret;
+}
+
+ssize_t union_copy_range(struct union_fs *u, uint64_t in, off_t in_off, uint64_t out,
+			 off_t out_off, size_t len)
+{
+	struct io i, o;
+	ssize_t n;
+	int r = io_begin(u, out, true, &o);
+
+	if (r < 0)
+		return r;
+	/* after the copy-up, which may be of the same file */
+	r = io_begin(u, in, false, &i);
+	if (r < 0) {
+		io_end(u, &o);
+		return r;
+	}
+	n = sys_copy_file_range(fdcache_fd(i.f), &in_off, fdcache_fd(o.f), &out_off, len);
+	io_end(u, &i);
+	io_end(u, &o);
+	return n;
+}
+
+int union_fsync(struct union_fs *u, uint64_t nodeid, bool data_only)
+{
+	struct node *n;
+	struct io io;
+	int r, fd;
+
+	if (!u->cfg.sync || !u->writable)
+		return 0;
+	n = use_node(u, nodeid);
+	if (!n)
+		return -ESTALE;
+	if (!(__atomic_load_n(&n->flags, __ATOMIC_ACQUIRE) & NODE_UPPER)) {
+		unuse_node(u, n);
+		return 0;
+	}
+	if (node_is_dir(n)) {
+		struct fdent *dir;
+
+		r = locate_dir(u, n, 0, &dir);
+		if (!r) {
+			fd = sys_openat(fdcache_fd(dir), ".", O_RDONLY | O_DIRECTORY, 0);
+			r = fd < 0 ? fd : sys_fsync(fd, data_only);
+			sys_close(fd);
+			fdcache_put(u, dir);
+		}
+	} else {
+		r = io_begin(u, nodeid, false, &io);
+		if (!r) {
+			r = sys_fsync(fdcache_fd(io.f), data_only);
+			io_end(u, &io);
+		}
+	}
+	unuse_node(u, n);
+	return r;
+}
+
+int union_syncfs(struct union_fs *u)
+{
+	return u->writable && u->cfg.sync ? sys_syncfs(u->work) : 0;
+}
+
+int union_statfs(struct union_fs *u, struct statfs *ret)
+{
+	const struct layer *l = u->upper ? u->upper : u->lower[0];
+	int r = sys_fstatfs(l->root.fd, ret);
+
+	if (!r)
+		ret->f_namelen = ret->f_namelen > 255 ? 255 : ret->f_namelen;
+	return r;
+}
+
+/* A descriptor for ioctls: files and directories. The caller's. */
+static int flags_fd(struct union_fs *u, struct node *n)
+{
+	_Static_assert(O_RDONLY == 0, "O_RDONLY adds nothing");
+	struct fdent *f;
+	struct place p;
+	int r, fd;
+
+	if (S_ISREG(n->mode)) {
+		r = locate_file(u, n, false, &f);
+		if (r < 0)
+			return r;
+		fd = sys_dup(fdcache_fd(f));
+		fdcache_put(u, f);
+		return fd;
+	}
+	if (!node_is_dir(n))
+		return -ENOTTY;
+	r = locate(u, n, &p);
+	if (r < 0)
+		return r;
+	fd = sys_openat(fdcache_fd(p.dir), ".", O_RDONLY | O_DIRECTORY, 0);
+	place_put(u, &p);
+	return fd;
+}
+
+int union_getflags(struct union_fs *u, uint64_t nodeid, unsigned *ret)
+{
+	struct node *n = use_node(u, nodeid);
+	long flags = 0;
+	int fd, r;
+
+	if (!n)
+		return -ESTALE;
+	fd = flags_fd(u, n);
+	r = fd < 0 ? fd : sys_ioctl(fd, FS_IOC_GETFLAGS, &flags);
+	sys_close(fd);
+	unuse_node(u, n);
+	*ret = (unsigned)flags;
+	return r;
+}
+
+int union_setflags(struct union_fs *u, uint64_t nodeid, unsigned flags)
+{
+	struct node *n = use_node(u, nodeid);
+	long v = (long)flags;
+	int fd = -1, r;
+
+	if (!n)
+		return -ESTALE;
+	r = copyup(u, n, COPYUP_ALL);
+	if (!r) {
+		fd = flags_fd(u, n);
+		r = fd < 0 ? fd : sys_ioctl(fd, FS_IOC_SETFLAGS, &v);
+	}
+	sys_close(fd);
+	unuse_node(u, n);
+	return r;
+}
+
+bool union_change_is_slow(struct union_fs *u, uint64_t nodeid)
+{
+	struct node *n = use_node(u, nodeid);
+	bool slow = false;
+	struct statx st;
+
+	if (!n)
+		return false;
+	if (S_ISREG(n->mode) && !(__atomic_load_n(&n->flags, __ATOMIC_ACQUIRE) & NODE_UPPER) &&
+	    u->writable)
+		slow = union_getattr(u, nodeid, &st) == 0 && st.stx_size > SLOW_COPY;
+	unuse_node(u, n);
+	return slow;
+}
+
+int union_backing_fd(struct union_fs *u, uint64_t nodeid, bool write, bool *ret_upper)
+{
+	struct io io;
+	int r = io_begin(u, nodeid, write, &io), fd;
+
+	if (r < 0)
+		return r;
+	fd = sys_dup(fdcache_fd(io.f));
+	*ret_upper = fdcache_dir(io.f)->layer == u->upper;
+	io_end(u, &io);
+	return fd;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lookup, forget, getattr, readlink: what only reads the names. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/union/attr.h"
+#include "fs/union/dirmerge.h"
+#include "fs/union/locate.h"
+#include "fs/union/resolve.h"
+#include "fs/union/use.h"
+#include "lib/sys.h"
+
+struct node *use_node(struct union_fs *u, uint64_t nodeid)
+{
+	struct node *n;
+
+	table_lock(u);
+	n = node_get(u, nodeid);
+	if (n)
+		node_hold(n);
+	table_unlock(u);
+	return n;
+}
+
+void unuse_node(struct union_fs *u, struct node *n)
+{
+	table_lock(u);
+	node_drop(u, n);
+	table_unlock(u);
+}
+
+/* The attributes of a name that is known; 1 where it is not. */
+static int lookup_known(struct union_fs *u, struct node *dir, const char *name,
+			struct union_entry *ret)
+{
+	struct node *n = NULL;
+	struct dent *d;
+	int r;
+
+	if (u->cfg.lower_live)
+		return 1;
+	table_lock(u);
+	d = dent_find(u, dir, name);
+	if (d) {
+		n = node_at(u, d->node);
+		node_hold(n);
+	}
+	table_unlock(u);
+	if (!n)
+		return 1;
+	r = attr_get(u, n, &ret->st);
+	table_lock(u);
+	if (!r) {
+		n->nlookup++;
+		ret->nodeid = node_id(u, n);
+	}
+	node_drop(u, n);
+	table_unlock(u);
+	return r;
+}
+
+int union_lookup(struct union_fs *u, uint64_t parent, const char *name, struct union_entry *ret)
+{
+	struct resolve_hint hint = { .layer = MAX_LAYERS };
+	struct resolved res;
+	struct node *dir;
+	int r;
+
+	ret->nodeid = 0;
+	dir = use_node(u, parent);
+	if (!dir)
+		return -ESTALE;
+	r = node_is_dir(dir) ? lookup_known(u, dir, name, ret) : -ENOTDIR;
+	if (r == 1) {
+		r = resolve(u, dir, name, hint, &res);
+		if (!r) {
+			r = resolve_node(u, dir, name, &res, ret);
+			resolve_release(&res);
+		} else if (r == -ENOENT) {
+			r = 0; /* and the kernel may remember it */
+		}
+	}
+	unuse_node(u, dir);
+	return r;
+}
+
+void union_forget(struct union_fs *u, uint64_t nodeid, uint64_t count)
+{
+	struct node *n;
+
+	table_lock(u);
+	n = node_get(u, nodeid);
+	if (n && nodeid != UNION_ROOT) {
+		n->nlookup -= count < n->nlookup ? count : n->nlookup;
+		node_hold(n);
+		node_drop(u, n);
+	}
+	table_unlock(u);
+}
+
+int union_getattr(struct union_fs *u, uint64_t nodeid, struct statx *ret)
+{
+	struct node *n = use_node(u, nodeid);
+	int r;
+
+	if (!n)
+		return -ESTALE;
+	r = attr_get(u, n, ret);
+	unuse_node(u, n);
+	return r;
+}
+
+int union_readlink(struct union_fs *u, uint64_t nodeid, char **ret)
+{
+	struct node *n = use_node(u, nodeid);
+	char buf[PATH_MAX + 1];
+	struct place p;
+	ssize_t len;
+	int r;
+
+	if (!n)
+		return -ESTALE;
+	r = locate(u, n, &p);
+	if (!r) {
+		const struct layer_dir *d = fdcache_dir(p.dir);
+
+		len = d->layer->ops->readlink(d, p.name, buf, PATH_MAX);
+		place_put(u, &p);
+		r = len < 0 ? (int)len : 0;
+		if (!r) {
+			buf[len] = 0;
+			*ret = sys_strdup(buf);
+			r = *ret ? 0 : -ENOMEM;
+		}
+	}
+	unuse_node(u, n);
+	return r;
+}
+
+const char *union_path(struct union_fs *u, uint64_t nodeid)
+{
+	static __thread char buf[PATH_MAX];
+	size_t at = sizeof(buf) - 1;
+	struct node *n;
+
+	buf[at] = 0;
+	table_lock(u);
+	n = node_get(u, nodeid);
+	while (n && node_slot(u, n) != u->root) {
+		struct dent *d = dent_at(u, n->dents);
+
+		if (!d || at < d->len + 5U) {
+			at -= 3;
+			memcpy(buf + at, "...", 3);
+			break;
+		}
+		at -= d->len;
+		memcpy(buf + at, d->name, d->len);
+		buf[--at] = '/';
+		n = node_at(u, d->parent);
+	}
+	table_unlock(u);
+	return buf[at] ? buf + at : "/";
+}
+
+void union_counts(struct union_fs *u, struct union_counts *ret)
+{
+	table_lock(u);
+	ret->nodes = u->nnodes;
+	table_unlock(u);
+	ret->fds = fdcache_count(u) + (unsigned)u->pins;
+	ret->dir_tables = dircache_count(u);
+	ret->copy_ups = u->copy_ups;
+	ret->copied_bytes = u->copied_bytes;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the operations on names (create, remove, rename) share. */
+#ifndef PLYFS_UNION_NAMES_H
+#define PLYFS_UNION_NAMES_H
+
+#include "fs/union/locate.h"
+
+/* A directory whose names are about to change: in the upper, and open. */
+struct parent {
+	struct node *n; /* held */
+	struct fdent *dir; /* its upper directory, pinned */
+};
+
+/*
+ * Checks @name, copies @parent up and opens it. The namespace lock is the
+ * caller's to take. parent_end() undoes it, after success only.
+ */
+int parent_begin(struct union_fs *u, uint64_t parent, const char *name, struct parent *ret);
+void parent_end(struct union_fs *u, struct parent *p);
+
+static inline int parent_fd(const struct parent *p)
+{
+	return fdcache_fd(p->dir);
+}
+
+/*
+ * Before the names of an indexed inode in the upper change: makes its
+ * overlay.nlink relative to their number, so that it stays true.
+ */
+int nlink_count_upper(struct union_fs *u, struct node *n, const struct place *at);
+
+/* The node that @name in @p is: held. */
+int name_node(struct union_fs *u, const struct parent *p, const char *name, struct node **ret);
+
+/* How the name of a file in the upper is to be taken from it. */
+struct removal {
+	struct node *n;
+	bool dir;
+	bool in_upper; /* the name exists there, as no whiteout */
+	bool whiteout; /* a layer below has the name: hide it */
+	bool last; /* the upper file has no other name that is known */
+	bool gone; /* the file has no other name at all */
+	bool drop_index; /* and no name in the lower either: its index entry goes */
+};
+
+/*
+ * Looks at @name of @p and prepares for its removal: what is open stays
+ * usable. With the namespace lock. What is about to be renamed over it, rather
+ * than removed, calls removal_begin() and removal_end() only.
+ */
+int removal_begin(struct union_fs *u, const struct parent *p, const char *name, struct node *n,
+		  struct removal *ret);
+/* Removes the name on disk, leaving a whiteout where one is needed. */
+int removal_do(struct union_fs *u, const struct parent *p, const char *name, struct removal *rm);
+/* The name is gone from disk: from the tables too. */
+void removal_end(struct union_fs *u, const struct parent *p, const char *name,
+		 struct removal *rm);
+
+#endif

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Removing names: unlink, rmdir, and what a rename puts itself over.
+ *
+ * A name that a lower layer has is replaced by a whiteout in one step; nothing
+ * is copied up for that. A file that loses its last name while the kernel
+ * knows it stays readable and writable: in a lower by its path, which is
+ * written down; in the upper by a descriptor, or, past the budget of those, by
+ * a name in the workdir.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/union/attr.h"
+#include "fs/union/copyup.h"
+#include "fs/union/dirmerge.h"
+#include "fs/union/names.h"
+#include "fs/union/ovl.h"
+#include "fs/union/resolve.h"
+#include "fs/union/work.h"
+#include "lib/sys.h"
+
+int name_node(struct union_fs *u, const struct parent *p, const char *name, struct node **ret)
+{
+	struct union_entry e;
+	struct dent *d;
+	struct node *n = NULL;
+	int r;
+
+	table_lock(u);
+	d = dent_find(u, p->n, name);
+	if (d) {
+		n = node_at(u, d->node);
+		node_hold(n);
+	}
+	table_unlock(u);
+	if (!n) {
+		r = union_lookup(u, node_id(u, p->n), name, &e);
+		if (r < 0)
+			return r;
+		if (!e.nodeid)
+			return -ENOENT;
+		table_lock(u);
+		n = node_get(u, e.nodeid);
+		node_hold(n);
+		table_unlock(u);
+		union_forget(u, e.nodeid, 1);
+	}
+	*ret = n;
+	return 0;
+}
+
+/* Keeps the upper file or directory at @p/@name by a descriptor, while there are any. */
+static int pin(struct union_fs *u, struct node *n, const struct parent *p, const char *name)
+{
+	struct node_ext *x;
+	int fd;
+
+	if (u->pins >= u->pin_max)
+		return -EMFILE;
+	fd = sys_openat(parent_fd(p), name, O_PATH | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return fd;
+	table_lock(u);
+	x = node_ext(u, n);
+	if (x && x->pin < 0) {
+		x->pin = fd;
+		u->pins++;
+		fd = -1;
+	}
+	table_unlock(u);
+	sys_close(fd);
+	return x ? 0 : -ENOMEM;
+}
+
+static void unpin(struct union_fs *u, struct node *n)
+{
+	struct node_ext *x;
+
+	table_lock(u);
+	x = node_ext_peek(u, n);
+	if (x && x->pin >= 0) {
+		fdcache_reap_later(u, x->pin, NULL);
+		x->pin = -1;
+	}
+	table_unlock(u);
+}
+
+/*
+ * An indexed file loses a name. In the upper: the count is made relative to
+ * the upper's links. In the lower only: it is counted down.
+ */
+static int begin_indexed(struct union_fs *u, struct removal *rm)
+{
+	struct node_ext *x = node_ext_peek(u, rm->n);
+	long upper_links, names;
+	struct statx st;
+	struct place at;
+	char base = 'U';
+	int diff = -1, r, fd;
+
+	r = locate(u, rm->n, &at);
+	if (r < 0)
+		return r;
+	fd = sys_openat(fdcache_fd(at.dir), at.name, O_PATH | O_NOFOLLOW, 0);
+	r = fd < 0 ? fd : sys_fstatx(fd, &st);
+	if (!r) {
+		upper_links = st.stx_nlink;
+		(void)ovl_read_nlink(u, fdcache_dir(at.dir), at.name, &base, &diff);
+		names = (base == 'U' ? upper_links : (long)x->lower_nlink) + diff;
+		rm->drop_index = names <= 1;
+		/* as it will be: one name less, and in the upper one link less */
+		if (!rm->in_upper)
+			r = ovl_write_nlink(u, fd, 'U', (int)(names - 1 - upper_links));
+		else if (base == 'L')
+			r = ovl_write_nlink(u, fd, 'U', (int)(names - upper_links));
+	}
+	sys_close(fd);
+	place_put(u, &at);
+	return r;
+}
+
+/* Its only link left is the index's, or in the upper this name. */
+static int keep_indexed(struct union_fs *u, struct node *n)
+{
+	struct node_ext *x = node_ext_peek(u, n);
+	int fd = sys_openat(u->index, str_at(u, x->index), O_PATH | O_NOFOLLOW, 0);
+
+	if (fd < 0)
+		return fd;
+	table_lock(u);
+	if (x->pin < 0) {
+		x->pin = fd;
+		u->pins++;
+		fd = -1;
+	}
+	table_unlock(u);
+	sys_close(fd);
+	return 0;
+}
+
+int removal_begin(struct union_fs *u, const struct parent *p, const char *name, struct node *n,
+		  struct removal *ret)
+{
+	struct statx st;
+	bool lowers, one_name;
+	int r;
+
+	*ret = (struct removal){ .n = n, .dir = node_is_dir(n) };
+	r = sys_statx(parent_fd(p), name, AT_SYMLINK_NOFOLLOW, &st);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	ret->in_upper = r == 0 && !layer_is_whiteout(&st);
+	table_lock(u);
+	lowers = p->n->stack != 0;
+	one_name = n->dents && !dent_at(u, n->dents)->sibling;
+	table_unlock(u);
+	r = lowers ? resolve_lower_has(u, p->n, name) : 0;
+	if (r < 0)
+		return r;
+	ret->whiteout = r;
+	if (!ret->in_upper && !ret->whiteout)
+		return -ENOENT;
+	if (n->flags & NODE_INDEXED) {
+		r = begin_indexed(u, ret);
+		ret->gone = ret->drop_index;
+		if (!r && ret->drop_index)
+			r = keep_indexed(u, n);
+		return r;
+	}
+	if (!ret->in_upper) {
+		ret->gone = ret->dir || (n->flags & NODE_UPPER && one_name);
+		if (!ret->gone && !(n->flags & NODE_UPPER)) {
+			struct statx view;
+
+			r = attr_get(u, n, &view);
+			if (r < 0)
+				return r;
+			ret->gone = view.stx_nlink <= 1;
+		}
+		return one_name || ret->dir ? locate_detach(u, n) : 0;
+	}
+	ret->gone = ret->dir || st.stx_nlink <= 1;
+	ret->last = ret->gone || one_name;
+	if (ret->dir) {
+		r = locate_detach(u, n);
+		if (r < 0)
+			return r;
+	}
+	if (!ret->last)
+		return 0;
+	r = pin(u, n, p, name);
+	return r == -EMFILE ? 0 : r;
+}
+
+/* Moves the file aside to be found in the workdir; a whiteout takes its place if needed. */
+static int move_aside(struct union_fs *u, const struct parent *p, const char *name,
+		      struct removal *rm)
+{
+	char tmp[WORK_NAME_MAX];
+	struct node_ext *x;
+	uint32_t ref;
+	int r = 0;
+
+	work_name(u, tmp);
+	if (rm->whiteout)
+		r = work_whiteout(u, u->work, tmp);
+	if (r < 0)
+		return r;
+	table_lock(u);
+	x = node_ext(u, rm->n);
+	ref = x ? str_new(u, tmp) : 0;
+	table_unlock(u);
+	r = !ref ? -ENOMEM :
+	    sys_renameat2(parent_fd(p), name, u->work, tmp, rm->whiteout ? RENAME_EXCHANGE : 0);
+	table_lock(u);
+	if (r < 0)
+		slab_release(u->slab, ref);
+	else
+		x->orphan = ref;
+	table_unlock(u);
+	if (r < 0 && rm->whiteout)
+		(void)sys_unlinkat(u->work, tmp, 0);
+	return r;
+}
+
+static int remove_dir(struct union_fs *u, const struct parent *p, const char *name)
+{
+	char tmp[WORK_NAME_MAX];
+	int r = sys_unlinkat(parent_fd(p), name, AT_REMOVEDIR);
+
+	if (r != -ENOTEMPTY && r != -EEXIST)
+		return r;
+	/* whiteouts are left in it */
+	work_name(u, tmp);
+	r = sys_renameat2(parent_fd(p), name, u->work, tmp, 0);
+	if (!r)
+		(void)work_remove_tree(u->work, tmp);
+	return r;
+}
+
+int removal_do(struct union_fs *u, const struct parent *p, const char *name, struct removal *rm)
+{
+	struct node_ext *x = node_ext_peek(u, rm->n);
+	int r;
+
+	if (!rm->in_upper)
+		r = work_whiteout(u, parent_fd(p), name);
+	else if (rm->last && !rm->dir && (!x || x->pin < 0))
+		r = move_aside(u, p, name, rm);
+	else if (rm->whiteout)
+		r = work_whiteout_over(u, parent_fd(p), name, rm->dir);
+	else if (rm->dir)
+		r = remove_dir(u, p, name);
+	else
+		r = sys_unlinkat(parent_fd(p), name, 0);
+	if (r < 0 && rm->last)
+		unpin(u, rm->n);
+	return r;
+}
+
+void removal_end(struct union_fs *u, const struct parent *p, const char *name,
+		 struct removal *rm)
+{
+	struct node *n = rm->n;
+	struct node_ext *x;
+	struct dent *d;
+
+	if (rm->drop_index) {
+		x = node_ext_peek(u, n);
+		(void)sys_unlinkat(u->index, str_at(u, x->index), 0);
+	}
+	table_lock(u);
+	if (!rm->in_upper && !(n->flags & NODE_UPPER) && !rm->dir)
+		n->nlink_adj--;
+	d = dent_find(u, p->n, name);
+	if (d)
+		dent_del(u, d);
+	if (!rm->gone)
+		n->flags &= (uint16_t)~NODE_GONE;
+	if (n->flags & NODE_GONE) {
+		/* no name will lead to it any more */
+		node_del_id(u, n, true);
+		node_del_id(u, n, false);
+	}
+	table_unlock(u);
+	dircache_removed(u, node_slot(u, p->n), name);
+	if (rm->dir)
+		dircache_drop(u, node_slot(u, n));
+}
+
+static int remove_name(struct union_fs *u, uint64_t parent, const char *name, bool dir)
+{
+	struct removal rm;
+	struct parent p;
+	struct node *n;
+	int r;
+
+	r = parent_begin(u, parent, name, &p);
+	if (r < 0)
+		return r == -EINVAL ? -ENOENT : r;
+	r = name_node(u, &p, name, &n);
+	if (r < 0) {
+		parent_end(u, &p);
+		return r;
+	}
+	if (dir && !node_is_dir(n))
+		r = -ENOTDIR;
+	else if (!dir && node_is_dir(n))
+		r = -EISDIR;
+	else if (dir)
+		r = dir_is_empty(u, n);
+	if (!r) {
+		ns_lock(u, p.n, NULL);
+		r = removal_begin(u, &p, name, n, &rm);
+		if (!r)
+			r = removal_do(u, &p, name, &rm);
+		if (!r)
+			removal_end(u, &p, name, &rm);
+		ns_unlock(u, p.n, NULL);
+	}
+	table_lock(u);
+	node_drop(u, n);
+	table_unlock(u);
+	parent_end(u, &p);
+	return r;
+}
+
+int union_unlink(struct union_fs *u, uint64_t parent, const char *name)
+{
+	return remove_name(u, parent, name, false);
+}
+
+int union_rmdir(struct union_fs *u, uint64_t parent, const char *name)
+{
+	return remove_name(u, parent, name, true);
+}

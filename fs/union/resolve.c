@@ -1,0 +1,625 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a name in a directory is.
+ *
+ * Theory of operation. The layers that hold the directory are asked for the
+ * name from the top. The first that has it decides: a whiteout hides, a
+ * non-directory is the answer, a directory is collected and the search goes
+ * on below, for more directories to merge, until one is opaque or something
+ * that is no directory is met. A redirect on a directory changes the name, or
+ * the whole path, under which the layers below are asked; then all of them
+ * are, whether they hold the parent or not.
+ *
+ * "W hides" for the AUFS form (.wh.NAME beside NAME's place) is asked only
+ * where it would change the answer: after a lower layer was found to have the
+ * name, of the layers above it. A missing name costs one stat per layer.
+ */
+#include "fs/union/resolve.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "fs/union/attr.h"
+#include "fs/union/locate.h"
+#include "lib/log.h"
+#include "lib/sys.h"
+
+/* The search for one name. */
+struct search {
+	struct union_fs *u;
+	struct node *dir;
+	const char *name; /* in the layers still to be asked */
+	char abs[PATH_MAX]; /* path from the layers' root, or "": name in dir */
+	char relname[256];
+	uint16_t layers[MAX_LAYERS]; /* which have dir, top first */
+	uint16_t lflags[MAX_LAYERS];
+	unsigned n;
+	bool renamed; /* name or path is not dir's and the asked one any more */
+};
+
+void resolve_release(struct resolved *r)
+{
+	unsigned i;
+
+	for (i = 0; i < r->n; i++)
+		free(r->e[i].path);
+	r->n = 0;
+}
+
+static void search_init(struct search *s, struct union_fs *u, struct node *dir, const char *name)
+{
+	struct dstack *st;
+	unsigned i;
+
+	s->u = u;
+	s->dir = dir;
+	s->name = name;
+	s->abs[0] = 0;
+	s->n = 0;
+	s->renamed = false;
+	table_lock(u);
+	if (dir->flags & NODE_UPPER) {
+		s->lflags[s->n] = 0;
+		s->layers[s->n++] = 0;
+	}
+	st = stack_at(u, dir);
+	for (i = 0; st && i < st->n && s->n < MAX_LAYERS; i++) {
+		s->lflags[s->n] = st->e[i].flags;
+		s->layers[s->n++] = st->e[i].layer;
+	}
+	table_unlock(u);
+}
+
+/* Opens the directory in which @layer is asked, and says for which name. */
+static int search_dir(struct search *s, unsigned layer, struct fdent **ret, const char **ret_name)
+{
+	struct layer *l = layer ? s->u->lower[layer - 1] : s->u->upper;
+	struct layer_dir d;
+	char *slash;
+	int r;
+
+	if (!s->abs[0]) {
+		*ret_name = s->name;
+		return locate_dir(s->u, s->dir, layer, ret);
+	}
+	slash = strrchr(s->abs, '/');
+	*ret_name = slash + 1;
+	if (slash == s->abs) {
+		d = l->root;
+		d.fd = d.fd < 0 ? -1 : sys_dup(d.fd);
+		if (l->root.fd >= 0 && d.fd < 0)
+			return d.fd;
+	} else {
+		*slash = 0;
+		r = l->ops->dir_open(&l->root, s->abs + 1, &d);
+		*slash = '/';
+		if (r < 0)
+			return r == -ENOTDIR || r == -ELOOP ? -ENOENT : r;
+	}
+	*ret = fdcache_once(s->u, &d);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* From now on the layers are asked for what @redirect says. */
+static int search_redirect(struct search *s, unsigned layer, const char *redirect)
+{
+	char path[PATH_MAX];
+	int n;
+
+	s->renamed = true;
+	if (*redirect == '/') {
+		(void)snprintf(s->abs, sizeof(s->abs), "%s", redirect);
+		/* every lower below @layer is asked, whether it has dir or not */
+		return 1;
+	}
+	if (s->abs[0]) {
+		char *slash = strrchr(s->abs, '/');
+
+		n = snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - s->abs), s->abs, redirect);
+		if (n < 0 || (size_t)n >= sizeof(path))
+			return -EIO;
+		memcpy(s->abs, path, (size_t)n + 1);
+		return 0;
+	}
+	(void)layer;
+	(void)snprintf(s->relname, sizeof(s->relname), "%s", redirect);
+	s->name = s->relname;
+	return 0;
+}
+
+/* Whether .wh.NAME in one of layers[from..to) hides what is below them. */
+static int aufs_hidden(struct search *s, unsigned from, unsigned to)
+{
+	unsigned i;
+
+	for (i = from; i < to; i++) {
+		char wh[256 + sizeof(LAYER_WH_PREFIX)];
+		const char *name;
+		struct fdent *e;
+		struct statx st;
+		int r;
+
+		r = search_dir(s, s->layers[i], &e, &name);
+		if (r == -ENOENT)
+			continue;
+		if (r < 0)
+			return r;
+		if (strlen(name) + strlen(LAYER_WH_PREFIX) > 255) {
+			fdcache_put(s->u, e);
+			continue;
+		}
+		(void)snprintf(wh, sizeof(wh), LAYER_WH_PREFIX "%s", name);
+		r = fdcache_dir(e)->layer->ops->stat(fdcache_dir(e), wh, &st);
+		fdcache_put(s->u, e);
+		if (r == 0)
+			return 1;
+		if (r != -ENOENT)
+			return r;
+	}
+	return 0;
+}
+
+static uint64_t show_ino(struct union_fs *u, struct layer *l, const struct statx *st)
+{
+	dev_t dev = makedev(st->stx_dev_major, st->stx_dev_minor);
+	uint64_t ino = st->stx_ino;
+
+	/* something is mounted inside of the layer: keep its inodes apart */
+	if (dev != l->dev)
+		ino = (ino ^ (uint64_t)dev << 32) * 0x9e3779b97f4a7c15ULL >> 1;
+	return ovl_map_ino(u, l->fs, ino);
+}
+
+/* The identity of a non-directory found in the upper. */
+static int resolve_upper_file(struct union_fs *u, const struct layer_dir *d, const char *name,
+			      struct resolved *ret)
+{
+	struct ovl_origin o;
+	char list[1024], attr[OVL_NAME_MAX + 32];
+	uint64_t ino;
+	unsigned fs;
+	ssize_t n;
+
+	ret->ino = show_ino(u, u->upper, &ret->st);
+	/* nearly all have no attribute at all: one call says so */
+	n = d->layer->ops->listxattr(d, name, list, sizeof(list));
+	if (n == 0 || n == -EOPNOTSUPP)
+		return 0;
+	if (d->layer->ops->getxattr(d, name, ovl_attr(u, "metacopy", attr), NULL, 0) >= 0) {
+		log_err("%s: %s has only metadata (overlay.metacopy), which is not supported",
+			u->upper->path, name);
+		return -EIO;
+	}
+	ovl_read_origin(u, d, name, &o);
+	if (!o.len)
+		return 0;
+	if (ovl_origin_inode(u, &o, &ino, &fs))
+		ret->ino = ovl_map_ino(u, fs, ino);
+	if (ret->st.stx_nlink > 1 && u->index >= 0 && ovl_index_name(&o, ret->index)) {
+		struct statx st;
+
+		if (sys_statx(u->index, ret->index, AT_SYMLINK_NOFOLLOW, &st) < 0 ||
+		    st.stx_ino != ret->upper_ino)
+			ret->index[0] = 0;
+	}
+	return 0;
+}
+
+/* A lower file with several names may have been copied up by another one. */
+static void resolve_indexed(struct union_fs *u, const struct layer_dir *d, const char *name,
+			    struct resolved *ret)
+{
+	char index[OVL_INDEX_NAME_MAX];
+	struct ovl_origin o;
+	struct statx st;
+
+	if (ret->st.stx_nlink < 2 || u->index < 0)
+		return;
+	ovl_origin_of(u, d, name, &o);
+	if (!ovl_index_name(&o, index) ||
+	    sys_statx(u->index, index, AT_SYMLINK_NOFOLLOW, &st) < 0 || layer_is_whiteout(&st) ||
+	    (st.stx_mode & S_IFMT) != (ret->st.stx_mode & S_IFMT))
+		return;
+	memcpy(ret->index, index, sizeof(index));
+	ret->lower_nlink = ret->st.stx_nlink;
+	ret->upper = true;
+	ret->upper_ino = st.stx_ino;
+	ret->st = st;
+}
+
+static int found_file(struct search *s, unsigned layer, const struct layer_dir *d, const char *name,
+		      const struct statx *st, struct resolved *ret)
+{
+	int r;
+
+	ret->st = *st;
+	if (layer == 0) {
+		ret->upper = true;
+		ret->upper_ino = st->stx_ino;
+		r = resolve_upper_file(s->u, d, name, ret);
+		if (r < 0)
+			return r;
+		return attr_override(d, name, &ret->st);
+	}
+	ret->layer = layer;
+	ret->lower_ino = st->stx_ino;
+	ret->ino = show_ino(s->u, s->u->lower[layer - 1], st);
+	r = attr_override(d, name, &ret->st);
+	if (!r)
+		resolve_indexed(s->u, d, name, ret);
+	return r;
+}
+
+/* The path in the layer of what was found there under another name than asked. */
+static int explicit_path(struct search *s, unsigned layer, char **ret)
+{
+	char path[PATH_MAX];
+	int r;
+
+	if (s->abs[0]) {
+		*ret = sys_strdup(s->abs + 1);
+		return *ret ? 0 : -ENOMEM;
+	}
+	if (node_slot(s->u, s->dir) == s->u->root) {
+		r = 0;
+	} else {
+		r = locate_layer_path(s->u, s->dir, layer, path, sizeof(path) - 257);
+		if (r < 0)
+			return r;
+		path[r++] = '/';
+	}
+	(void)snprintf(path + r, sizeof(path) - (size_t)r, "%s", s->name);
+	*ret = sys_strdup(path);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/*
+ * Adds the directory found at layers[i]. 1: the search ends here; 2: it goes
+ * on from the root of every lower below.
+ */
+static int found_dir(struct search *s, unsigned layer, bool below, const struct layer_dir *d,
+		     const char *name, const struct statx *st, struct resolved *ret)
+{
+	struct union_fs *u = s->u;
+	struct ovl_marks m = { 0 };
+	bool first = !ret->upper && !ret->n;
+	int r = 0;
+
+	if (first) {
+		ret->st = *st;
+		r = attr_override(d, name, &ret->st);
+		if (r < 0)
+			return r;
+	}
+	if (layer == 0) {
+		ret->upper = true;
+		ret->upper_ino = st->stx_ino;
+		ret->ino = show_ino(u, u->upper, st);
+	} else {
+		if (!ret->n) {
+			ret->lower_ino = st->stx_ino;
+			ret->ino = show_ino(u, u->lower[layer - 1], st);
+		}
+		ret->e[ret->n].layer = (uint16_t)layer;
+		ret->e[ret->n].flags = 0;
+		ret->e[ret->n].path = NULL;
+		if (s->renamed) {
+			r = explicit_path(s, layer, &ret->e[ret->n].path);
+			if (r < 0)
+				return r;
+		}
+		ret->n++;
+	}
+	/* marks speak of what is below; the bottom layer has nothing there */
+	if (layer >= u->nlower || !below)
+		return 0;
+	r = ovl_read_marks(u, d, name, &m);
+	if (r < 0)
+		return r;
+	if (m.xwhiteouts && ret->n)
+		ret->e[ret->n - 1].flags |= DSTACK_XWHITEOUTS;
+	if (m.opaque)
+		r = 1;
+	else if (m.redirect && u->cfg.redirect_follow)
+		r = search_redirect(s, layer, m.redirect) == 1 ? 2 : 0;
+	ovl_marks_release(&m);
+	return r;
+}
+
+/* After an absolute redirect in @layer: every lower below it is asked. */
+static void search_all_below(struct search *s, unsigned layer)
+{
+	unsigned i;
+
+	s->n = 0;
+	for (i = layer; i < s->u->nlower; i++) {
+		s->lflags[s->n] = 0;
+		s->layers[s->n++] = (uint16_t)(i + 1);
+	}
+}
+
+/*
+ * Whether directories below the one in layers[i] may exist at all: for a
+ * directory nowhere else in the stack only a redirect leads further.
+ */
+int resolve(struct union_fs *u, struct node *dir, const char *name, struct resolve_hint hint,
+	    struct resolved *ret)
+{
+	unsigned i, asked = 0;
+	struct search s;
+	int r = 0;
+
+	/* not the array: it is large */
+	memset(ret, 0, offsetof(struct resolved, e));
+	if (!strncmp(name, LAYER_WH_PREFIX, strlen(LAYER_WH_PREFIX)))
+		return -ENOENT;
+	if (strlen(name) > 255)
+		return -ENAMETOOLONG;
+	search_init(&s, u, dir, name);
+	for (i = 0; i < s.n; i++) {
+		unsigned layer = s.layers[i];
+		bool any = ret->upper || ret->n, stop = false;
+		const struct layer_dir *d;
+		const char *lname;
+		struct fdent *e;
+		struct statx st;
+
+		if (hint.layer != MAX_LAYERS && !any && layer < hint.layer)
+			continue;
+		if (hint.only && any && !s.renamed)
+			break;
+		r = search_dir(&s, layer, &e, &lname);
+		if (r == -ENOENT)
+			continue;
+		if (r < 0)
+			break;
+		d = fdcache_dir(e);
+		r = d->layer->ops->stat(d, lname, &st);
+		if (r == -ENOENT) {
+			fdcache_put(u, e);
+			r = 0;
+			continue;
+		}
+		if (r == 0) {
+			stop = layer_is_whiteout(&st) ||
+			       (any && !S_ISDIR(st.stx_mode)) ||
+			       (s.lflags[i] & DSTACK_XWHITEOUTS && S_ISREG(st.stx_mode) &&
+				ovl_is_xwhiteout(u, d, lname));
+			/* a listing that gave the hint has seen the .wh. files above */
+			if (!any && hint.layer == layer)
+				asked = i;
+			if (!stop && i > asked) {
+				r = aufs_hidden(&s, asked, i);
+				stop = r == 1;
+				asked = i;
+			}
+		}
+		if (r < 0 || stop) {
+			r = r < 0 ? r : 0;
+			fdcache_put(u, e);
+			break;
+		}
+		if (!S_ISDIR(st.stx_mode)) {
+			r = found_file(&s, layer, d, lname, &st, ret);
+			fdcache_put(u, e);
+			break;
+		}
+		r = found_dir(&s, layer, true, d, lname, &st, ret);
+		fdcache_put(u, e);
+		if (r < 0 || r == 1)
+			break;
+		if (r == 2) {
+			search_all_below(&s, layer);
+			i = (unsigned)-1;
+			asked = 0;
+		}
+	}
+	if (r < 0) {
+		resolve_release(ret);
+		return r;
+	}
+	return ret->upper || ret->n || ret->layer ? 0 : -ENOENT;
+}
+
+int resolve_lower_has(struct union_fs *u, struct node *dir, const char *name)
+{
+	unsigned i, asked = 0;
+	struct search s;
+	int r;
+
+	search_init(&s, u, dir, name);
+	if (s.n && s.layers[0] == 0)
+		asked = 1; /* an AUFS whiteout in the upper may be removed with the name */
+	for (i = 0; i < s.n; i++) {
+		const char *lname;
+		struct fdent *e;
+		struct statx st;
+
+		if (s.layers[i] == 0)
+			continue;
+		r = search_dir(&s, s.layers[i], &e, &lname);
+		if (r < 0)
+			return r;
+		r = fdcache_dir(e)->layer->ops->stat(fdcache_dir(e), lname, &st);
+		if (r == 0 && layer_is_whiteout(&st)) {
+			fdcache_put(u, e);
+			return 0;
+		}
+		if (r == 0 && s.lflags[i] & DSTACK_XWHITEOUTS && S_ISREG(st.stx_mode) &&
+		    ovl_is_xwhiteout(u, fdcache_dir(e), lname)) {
+			fdcache_put(u, e);
+			return 0;
+		}
+		fdcache_put(u, e);
+		if (r == -ENOENT)
+			continue;
+		if (r < 0)
+			return r;
+		r = aufs_hidden(&s, asked, i);
+		return r < 0 ? r : !r;
+	}
+	return 0;
+}
+
+/* --- nodes --------------------------------------------------------------- */
+
+/* Whether @n is what @r found. With the lock. */
+static bool same_file(const struct node *n, const struct resolved *r)
+{
+	if ((n->mode & S_IFMT) != (r->st.stx_mode & S_IFMT))
+		return false;
+	if (r->upper_ino && n->upper_ino)
+		return r->upper_ino == n->upper_ino;
+	if (r->lower_ino && n->lower_ino)
+		return r->lower_ino == n->lower_ino &&
+		       (S_ISDIR(n->mode) || !r->layer || r->layer == n->layer);
+	return false;
+}
+
+static int set_stack(struct union_fs *u, struct node *n, const struct resolved *r)
+{
+	struct dstack *s;
+	uint32_t ref;
+	unsigned i;
+
+	if (!r->n)
+		return 0;
+	ref = slab_alloc(u->slab, sizeof(*s) + r->n * sizeof(s->e[0]));
+	if (!ref)
+		return -ENOMEM;
+	s = slab_ptr(u->slab, ref);
+	s->n = (uint16_t)r->n;
+	for (i = 0; i < r->n; i++) {
+		s->e[i].layer = r->e[i].layer;
+		s->e[i].flags = r->e[i].flags;
+		if (r->e[i].path) {
+			s->e[i].path = str_new(u, r->e[i].path);
+			if (!s->e[i].path) {
+				stack_free(u, ref);
+				return -ENOMEM;
+			}
+		}
+	}
+	n->stack = ref;
+	return 0;
+}
+
+static int set_index(struct union_fs *u, struct node *n, const struct resolved *r)
+{
+	struct node_ext *x;
+
+	if (!r->index[0] || n->flags & NODE_INDEXED)
+		return 0;
+	x = node_ext(u, n);
+	if (!x)
+		return -ENOMEM;
+	x->index = str_new(u, r->index);
+	if (!x->index)
+		return -ENOMEM;
+	x->lower_nlink = r->lower_nlink;
+	n->flags |= NODE_INDEXED;
+	return 0;
+}
+
+/* A node for @r, held. With the lock. */
+static struct node *make_node(struct union_fs *u, const struct resolved *r)
+{
+	struct node *n = node_new(u, r->st.stx_mode);
+
+	if (!n)
+		return NULL;
+	n->ino = r->ino;
+	n->upper_ino = r->upper_ino;
+	n->lower_ino = r->lower_ino;
+	n->layer = (uint16_t)r->layer;
+	if (r->upper)
+		n->flags |= NODE_UPPER;
+	if (set_stack(u, n, r) < 0 || set_index(u, n, r) < 0) {
+		node_drop(u, n);
+		return NULL;
+	}
+	return n;
+}
+
+/* The node of @r by its name, by its identity, or a new one: held. With the lock. */
+static struct node *find_or_make(struct union_fs *u, struct node *dir, const char *name,
+				 const struct resolved *r)
+{
+	struct dent *d = dent_find(u, dir, name);
+	struct node *n = NULL;
+	bool shared;
+
+	if (d) {
+		n = node_at(u, d->node);
+		if (same_file(n, r)) {
+			node_hold(n);
+			return n;
+		}
+		/* a lower that lives has changed */
+		dent_del(u, d);
+		n = NULL;
+	}
+	shared = !S_ISDIR(r->st.stx_mode) && (r->st.stx_nlink > 1 || r->index[0]);
+	if (shared && r->upper_ino)
+		n = node_find_id(u, 0, r->upper_ino);
+	if (shared && !n && r->lower_ino)
+		n = node_find_id(u, r->layer, r->lower_ino);
+	if (n && (n->mode & S_IFMT) == (r->st.stx_mode & S_IFMT)) {
+		node_hold(n);
+	} else {
+		n = make_node(u, r);
+		if (!n)
+			return NULL;
+	}
+	if (dent_add(u, dir, name, n) < 0) {
+		node_drop(u, n);
+		return NULL;
+	}
+	if (shared) {
+		if (r->lower_ino && !n->lower_ino) {
+			n->lower_ino = r->lower_ino;
+			n->layer = (uint16_t)r->layer;
+		}
+		node_add_id(u, n, false);
+		node_add_id(u, n, true);
+	}
+	return n;
+}
+
+int resolve_node(struct union_fs *u, struct node *dir, const char *name, struct resolved *r,
+		 struct union_entry *ret)
+{
+	bool plain;
+	struct node *n;
+
+	table_lock(u);
+	n = find_or_make(u, dir, name, r);
+	if (!n) {
+		table_unlock(u);
+		return -ENOMEM;
+	}
+	n->nlookup++;
+	ret->nodeid = node_id(u, n);
+	plain = !!(n->flags & NODE_UPPER) == r->upper && !(n->flags & NODE_INDEXED) && !n->nlink_adj;
+	if (plain) {
+		ret->st = r->st;
+		if (r->st.stx_mode & (S_ISUID | S_ISGID))
+			n->flags |= NODE_SETID;
+		attr_to_view(u, n, &ret->st);
+		n->refs--;
+		table_unlock(u);
+		return 0;
+	}
+	table_unlock(u);
+	if (attr_get(u, n, &ret->st) < 0)
+		ret->st = r->st;
+	table_lock(u);
+	n->refs--;
+	table_unlock(u);
+	return 0;
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The union: a stack of layers seen as one tree, with a writable upper.
+ *
+ * It knows no FUSE. Files are named by node ids, as the kernel names them:
+ * an id is handed out with a lookup count of one by everything that fills in
+ * a struct union_entry, and is valid until union_forget() has taken back as
+ * many. UNION_ROOT is always valid. All functions may be called from several
+ * threads at once. They return 0 or a positive result, or -errno.
+ *
+ * What a caller is trusted with: permission checks (the kernel's
+ * default_permissions), and that namespace changes in one directory are not
+ * requested at the same time (the kernel holds the directory's lock). Reads,
+ * writes, lookups and listings may run beside anything.
+ */
+#ifndef PLYFS_UNION_UNION_H
+#define PLYFS_UNION_UNION_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/types.h>
+
+struct union_fs;
+
+#define UNION_ROOT 1
+
+/* Ids from @host on are seen as @view on, @len of them. */
+struct union_idrange {
+	uint32_t host, view, len;
+};
+
+struct union_config {
+	const char *const *lower; /* top first */
+	unsigned nlower;
+	const char *upper; /* NULL: read-only */
+	const char *work;
+	bool ro; /* writes nothing, not even to work; the upper may be live */
+	bool lower_live; /* lowers may change under us: check copies */
+	bool private_lower; /* give lowers that hold the mountpoint a mount of their own */
+	bool userxattr; /* user.overlay.*; else trusted. where permitted */
+	bool redirect; /* directory renames make redirects; else -EXDEV */
+	bool redirect_follow;
+	bool index; /* keep lower hardlinks together by the index */
+	bool metacopy;
+	bool sync; /* copy-up is durable before it is visible, fsync works */
+	bool wh_files; /* write .wh.NAME where character devices are refused */
+	bool static_nlink;
+	bool ino32;
+	bool acl; /* POSIX ACLs are shown and honoured */
+	bool killpriv; /* the caller's kernel leaves setuid clearing to us */
+	unsigned xattr_permissions; /* 0, 1 security., 2 user.containers. */
+	bool squash_uid, squash_gid;
+	uint32_t squash_to_uid, squash_to_gid;
+	const struct union_idrange *uidmap, *gidmap;
+	unsigned nuidmap, ngidmap;
+	unsigned fd_budget; /* descriptors kept open for speed, at least 8 */
+};
+
+/*
+ * Opens the layers of @cfg (copied where kept; strings are not needed after).
+ * Takes the lock of the workdir and empties it. *ret_err (malloc'ed) says
+ * what failed, with its path.
+ */
+int union_open(const struct union_config *cfg, struct union_fs **ret, char **ret_err);
+
+/* Writes back what is dirty (syncfs of the upper, unless !sync) and frees everything. */
+void union_close(struct union_fs *u);
+
+/* True once something was changed through this union. */
+bool union_read_only(const struct union_fs *u);
+
+/* Who asks: ids as seen through the mount, and the umask for what is created. */
+struct union_cred {
+	uid_t uid;
+	gid_t gid;
+	mode_t umask;
+};
+
+/* A looked-up name. @nodeid 0: it does not exist, which may be remembered. */
+struct union_entry {
+	uint64_t nodeid;
+	struct statx st; /* as seen through the mount */
+};
+
+int union_lookup(struct union_fs *u, uint64_t parent, const char *name, struct union_entry *ret);
+void union_forget(struct union_fs *u, uint64_t nodeid, uint64_t n);
+
+int union_getattr(struct union_fs *u, uint64_t nodeid, struct statx *ret);
+
+/* What union_setattr() is to change. */
+enum union_set {
+	UNION_SET_MODE = 1 << 0,
+	UNION_SET_UID = 1 << 1,
+	UNION_SET_GID = 1 << 2,
+	UNION_SET_SIZE = 1 << 3,
+	UNION_SET_ATIME = 1 << 4,
+	UNION_SET_MTIME = 1 << 5,
+	UNION_SET_KILL_PRIV = 1 << 6, /* with a size: setuid and setgid go too */
+};
+
+struct union_attr {
+	unsigned valid; /* enum union_set */
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	off_t size;
+	struct timespec atime, mtime; /* UTIME_NOW is allowed */
+};
+
+int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *a,
+		  struct statx *ret);
+
+/* The target, terminated, malloc'ed. */
+int union_readlink(struct union_fs *u, uint64_t nodeid, char **ret);
+
+/* Regular files, devices, FIFOs and sockets by mode; directories; symlinks. */
+int union_mknod(struct union_fs *u, const struct union_cred *c, uint64_t parent, const char *name,
+		mode_t mode, dev_t rdev, struct union_entry *ret);
+int union_mkdir(struct union_fs *u, const struct union_cred *c, uint64_t parent, const char *name,
+		mode_t mode, struct union_entry *ret);
+int union_symlink(struct union_fs *u, const struct union_cred *c, uint64_t parent,
+		  const char *name, const char *target, struct union_entry *ret);
+int union_link(struct union_fs *u, uint64_t nodeid, uint64_t parent, const char *name,
+	       struct union_entry *ret);
+/* A regular file without a name (O_TMPFILE), on the file system of @parent. */
+int union_tmpfile(struct union_fs *u, const struct union_cred *c, uint64_t parent, mode_t mode,
+		  struct union_entry *ret);
+
+int union_unlink(struct union_fs *u, uint64_t parent, const char *name);
+int union_rmdir(struct union_fs *u, uint64_t parent, const char *name);
+/* @flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
+int union_rename(struct union_fs *u, uint64_t parent, const char *name, uint64_t newparent,
+		 const char *newname, unsigned flags);
+
+/* As pread(2) and pwrite(2). @append: at the end, whatever @off says. */
+ssize_t union_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, off_t off);
+ssize_t union_write(struct union_fs *u, uint64_t nodeid, const void *buf, size_t size, off_t off);
+int union_fallocate(struct union_fs *u, uint64_t nodeid, int mode, off_t off, off_t len);
+off_t union_lseek(struct union_fs *u, uint64_t nodeid, off_t off, int whence);
+ssize_t union_copy_range(struct union_fs *u, uint64_t in, off_t in_off, uint64_t out,
+			 off_t out_off, size_t len);
+int union_fsync(struct union_fs *u, uint64_t nodeid, bool data_only);
+int union_syncfs(struct union_fs *u);
+int union_statfs(struct union_fs *u, struct statfs *ret);
+
+/* FS_IOC_GETFLAGS and FS_IOC_SETFLAGS (chattr(1)) of files and directories. */
+int union_getflags(struct union_fs *u, uint64_t nodeid, unsigned *ret);
+int union_setflags(struct union_fs *u, uint64_t nodeid, unsigned flags);
+
+/*
+ * After a WRITE, fallocate or copy: removes setuid and setgid as the kernel
+ * would have. @force: the writer has no CAP_FSETID. Returns 1 where the mode
+ * that the kernel remembers is now wrong.
+ */
+int union_kill_priv(struct union_fs *u, uint64_t nodeid, bool force);
+
+ssize_t union_getxattr(struct union_fs *u, uint64_t nodeid, const char *name, void *buf,
+		       size_t size);
+int union_setxattr(struct union_fs *u, uint64_t nodeid, const char *name, const void *val,
+		   size_t size, int flags);
+ssize_t union_listxattr(struct union_fs *u, uint64_t nodeid, char *buf, size_t size);
+int union_removexattr(struct union_fs *u, uint64_t nodeid, const char *name);
+
+/*
+ * Lists a directory from @cookie on (0: the beginning; else that of the last
+ * entry seen). @fn gets each entry with the cookie to continue after it, and
+ * the attributes and a counted node id if @plus (both zero for "." and "..");
+ * without @plus only ino and type are filled in. It returns 0 for more, 1
+ * when it had no room for this entry (its count is taken back), or -errno.
+ */
+typedef int (*union_dirent_fn)(void *arg, const char *name, uint64_t cookie,
+			       const struct union_entry *e);
+int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plus,
+		  union_dirent_fn fn, void *arg);
+
+/*
+ * Whether a change of this node would first copy so many bytes up that it is
+ * better done by a thread that may take its time.
+ */
+bool union_change_is_slow(struct union_fs *u, uint64_t nodeid);
+
+/* For messages: the path of @nodeid as last known, in a static thread-local buffer. */
+const char *union_path(struct union_fs *u, uint64_t nodeid);
+
+/* What is held right now, and what was done so far. */
+struct union_counts {
+	uint64_t nodes, fds, dir_tables, copy_ups, copied_bytes;
+};
+void union_counts(struct union_fs *u, struct union_counts *ret);
+
+/*
+ * Opening the backing file itself: for passthrough (descriptors the kernel
+ * reads and writes by) and prefill. A descriptor the caller closes. @write
+ * copies up first. *ret_upper tells which layer it is of.
+ */
+int union_backing_fd(struct union_fs *u, uint64_t nodeid, bool write, bool *ret_upper);
+
+#endif
