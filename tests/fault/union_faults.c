@@ -417,28 +417,44 @@ static bool allocation(const char *where)
 	return where && (strstr(where, "alloc") || strstr(where, "strdup"));
 }
 
-/* What the tree is now and after a remount is @expected. */
-static void expect_tree(const char *expected, const char *what)
-{
-	static struct dump now;
+static unsigned problems;
 
-	dump(&now);
-	if (strcmp(now.text, expected))
-		fail_msg("%s: the tree is\n%sand should be\n%s", what, now.text, expected);
-	fx_reopen(&fx);
-	dump(&now);
-	if (strcmp(now.text, expected))
-		fail_msg("%s: after a remount the tree is\n%sand should be\n%s", what, now.text,
-			 expected);
+__attribute__((format(printf, 1, 2))) static void problem(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	problems++;
 }
 
+/* Whether the tree is @expected; else the first line that is not. */
+static bool tree_is(const char *expected, const char *what, const char *when)
+{
+	static struct dump now;
+	size_t i, line = 0;
+
+	dump(&now);
+	if (!strcmp(now.text, expected))
+		return true;
+	for (i = 0; now.text[i] == expected[i]; i++)
+		if (now.text[i] == '\n')
+			line = i + 1;
+	problem("%s: %s there is \"%.*s\", not \"%.*s\"\n", what, when,
+		(int)strcspn(now.text + line, "\n"), now.text + line,
+		(int)strcspn(expected + line, "\n"), expected + line);
+	return false;
+}
+
+/* One operation, under this fault at each of its calls; ends at the first problem. */
 static void fail_each(const struct operation *op, bool sync, int err, bool persistent)
 {
 	static struct dump before, after;
-	unsigned nth, files = open_files();
-	const char *where;
+	unsigned nth, files = open_files(), had = problems;
+	const char *where, *expected;
 	char what[300];
-	bool fired;
+	bool fired = true;
 	int r, good;
 
 	good = run_once(op, sync, 0, 0, false, &fired, &where);
@@ -450,23 +466,26 @@ static void fail_each(const struct operation *op, bool sync, int err, bool persi
 	fx_open(&fx);
 	dump(&before);
 	remove_scratch();
-	for (nth = 1; nth < MAX_CALLS; nth++) {
+	fired = true;
+	for (nth = 1; fired && problems == had; nth++) {
+		assert_true(nth < MAX_CALLS);
 		r = run_once(op, sync, nth, err, persistent, &fired, &where);
-		(void)snprintf(what, sizeof(what), "%s%s, call %u (%s) fails with %d%s: result %d",
+		(void)snprintf(what, sizeof(what), "%s%s: call %u (%s) fails with %d%s, result %d",
 			       op->name, sync ? " with sync" : "", nth, where ? where : "none",
 			       err, persistent ? " and all after it" : "", r);
 		if (!fired && r != good)
-			fail_msg("%s without a fault", what);
+			problem("%s: without any fault\n", what);
 		if (r < 0 && r != -err && !(r == -ENOMEM && (persistent || allocation(where))))
-			fail_msg("%s is another error", what);
-		expect_tree(r < 0 ? before.text : after.text, what);
+			problem("%s: another error\n", what);
+		expected = r < 0 ? before.text : after.text;
+		if (tree_is(expected, what, "now")) {
+			fx_reopen(&fx);
+			(void)tree_is(expected, what, "after a remount");
+		}
 		remove_scratch();
 		if (open_files() != files)
-			fail_msg("%s: %u descriptors, before %u", what, open_files(), files);
-		if (!fired)
-			break;
+			problem("%s: %u descriptors, before %u\n", what, open_files(), files);
 	}
-	assert_in_range(nth, 1, MAX_CALLS - 1);
 }
 
 static void test_operations(int err, bool persistent, bool sync)
@@ -474,9 +493,11 @@ static void test_operations(int err, bool persistent, bool sync)
 	const char *only = getenv("OPERATION");
 	size_t i;
 
+	problems = 0;
 	for (i = 0; i < sizeof(operations) / sizeof(*operations); i++)
 		if (!only || !strcmp(only, operations[i].name))
 			fail_each(&operations[i], sync, err, persistent);
+	assert_int_equal(problems, 0);
 }
 
 static void test_eio(void **state)
