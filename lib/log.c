@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process's log: stderr, later syslog. */
-#include "log.h"
+#include "lib/log.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>

@@ -9,14 +9,13 @@
  * next free one. Pages with room are on their class's list; empty pages are on
  * the list of free pages, their memory released, but for a few kept warm.
  */
-#define _GNU_SOURCE
-#include "slab.h"
+#include "lib/slab.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "sys.h"
+#include "lib/sys.h"
 
 #define UNIT 16 /* bytes per reference step */
 #define PAGE_SHIFT_ 14

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* System calls with -errno results, and the seam for fault injection. */
-#define _GNU_SOURCE
-#include "sys.h"
+#include "lib/sys.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -14,7 +13,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "cleanup.h"
+#include "lib/cleanup.h"
 
 /* Numbers of newer system calls, the same on every architecture. */
 #ifndef __NR_fchmodat2
@@ -161,6 +160,11 @@ int sys_reopen(int fd, int flags)
 	char path[PROC_FD_MAX];
 
 	RET(open(proc_fd(path, fd), (flags & ~O_NOFOLLOW) | O_CLOEXEC));
+}
+
+int sys_dup(int fd)
+{
+	RET(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 void sys_close(int fd)
@@ -339,9 +343,11 @@ static bool no_xattrat;
 			long x_ = (call);          \
 			if (x_ >= 0)               \
 				return x_;         \
-			if (errno != ENOSYS)       \
+			/* EBADF: of O_PATH descriptors they want to know nothing */ \
+			if (errno != ENOSYS && errno != EBADF) \
 				return -errno;     \
-			__atomic_store_n(&no_xattrat, true, __ATOMIC_RELAXED); \
+			if (errno == ENOSYS)       \
+				__atomic_store_n(&no_xattrat, true, __ATOMIC_RELAXED); \
 		}                                  \
 	} while (0)
 

@@ -36,6 +36,8 @@ int sys_openat(int dirfd, const char *path, int flags, mode_t mode);
 int sys_openat2(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve);
 /* A new descriptor, with @flags, of the file that @fd (of any kind) refers to. */
 int sys_reopen(int fd, int flags);
+/* Another descriptor of the same open file. */
+int sys_dup(int fd);
 /* Closes @fd if it is not negative. Never fails. */
 void sys_close(int fd);
 

@@ -12,7 +12,7 @@
 
 ssize_t acl_get_default(int dirfd, void *buf)
 {
-	ssize_t n = sys_fgetxattr(dirfd, ACL_DEFAULT_XATTR, buf, ACL_SIZE_MAX);
+	ssize_t n = sys_getxattr_at(dirfd, ".", ACL_DEFAULT_XATTR, buf, ACL_SIZE_MAX);
 
 	return n == -ENODATA || n == -EOPNOTSUPP ? 0 : n;
 }
