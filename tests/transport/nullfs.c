@@ -96,12 +96,23 @@ static void submit(fuse_req_t req, void (*fn)(void *arg), struct job job)
 {
 	struct job *j = malloc(sizeof(*j));
 
-	if (!j || transport_hold()) {
-		free(j);
+	int r;
+
+	if (!j) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
 	*j = job;
+	r = transport_hold();
+	if (r == -EOPNOTSUPP) {
+		fn(j); /* here, then */
+		return;
+	}
+	if (r) {
+		free(j);
+		fuse_reply_err(req, -r);
+		return;
+	}
 	if (pool_submit(pool, fn, j)) {
 		free(j);
 		fuse_reply_err(req, EAGAIN);
