@@ -41,8 +41,8 @@ def header(source, backing, peers, settings):
     """List of (key, value). peers: {name: version}."""
     mem = int(_first("/proc/meminfo", "MemTotal").split()[0]) // (1 << 20)
     virt = _output("systemd-detect-virt") or "virtualisation unknown"
-    fs = " ".join(_output("findmnt", "-n", "-o", "FSTYPE,SOURCE,OPTIONS", "-T",
-                          backing).split())
+    fs = " ".join(_output("findmnt", "-n", "--first-only", "-o",
+                          "FSTYPE,SOURCE,OPTIONS", "-T", backing).split())
     return [
         ("date", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())),
         ("machine", f"{_first('/proc/cpuinfo', 'model name')}, "

@@ -56,7 +56,8 @@ def read_counts(path):
 
 
 def measure(names, peer_name, scale):
-    """[(row, operations, {opcode: messages})] of the named rows."""
+    """[(row, operations, {opcode: messages})] of the named rows, and what
+    failed."""
     build = os.path.abspath(os.environ.get("BUILD", HERE + "/../build"))
     subprocess.run(["make", "-s", "-C", HERE, "BUILD=" + build], check=True)
     known = {w.name: w for w in load_all(HERE + "/workloads")}
@@ -70,19 +71,22 @@ def measure(names, peer_name, scale):
                BENCH_LIB=HERE + "/lib", BENCH_STATE=root, SCALE=str(scale),
                BENCH_STATS=root + "/stats", BENCH_HOOK=HERE + "/messages",
                PLYFS_EXTRA="stats=" + root + "/stats")
-    results = []
+    results, failures = [], []
     try:
         peer = Peer(f"{HERE}/peers/{peer_name}.sh", env)
         peer.check()
         os.mkdir(root + "/trees")
         forest = Forest(root + "/trees", env["BENCH_BIN"], scale)
         for w in chosen:
-            results += run_one(w, peer, forest.get(w.tree), root, env)
+            try:
+                results += run_one(w, peer, forest.get(w.tree), root, env)
+            except BenchError as e:
+                failures.append(str(e))
     finally:
         sweep(root)
-    return [r for r in results if not names or r[0] in names or
-            any(r[0] == row.name for n in names if n in known
-                for row in known[n].rows)]
+    wanted = {row.name for w in chosen for row in w.rows
+              if not names or w.name in names or row.name in names}
+    return [r for r in results if r[0] in wanted], failures
 
 
 def run_one(workload, peer, tree, root, env):
