@@ -124,7 +124,8 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 			return;
 		}
 	}
-	reply_xattr(req, union_listxattr(ops_of(req)->u, ino, buf, size), buf, size);
+	reply_xattr(req, union_listxattr(ops_of(req)->u, ino, fuse_req_ctx(req)->uid == 0,
+					 buf, size), buf, size);
 }
 
 static void do_setxattr(struct job *j)
@@ -161,32 +162,30 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 		     struct fuse_file_info *fi, unsigned flags, const void *in_buf, size_t in_size,
 		     size_t out_size)
 {
-	struct ops *o = ops_of(req);
-	unsigned v = 0;
-	long wide;
+	bool change = cmd == (unsigned)FS_IOC_SETFLAGS || cmd == (unsigned)FS_IOC_FSSETXATTR;
+	bool words = cmd == (unsigned)FS_IOC_SETFLAGS || cmd == (unsigned)FS_IOC_GETFLAGS;
+	union {
+		long flags;
+		struct fsxattr x;
+	} v;
+	size_t size = words ? sizeof(v.flags) : sizeof(v.x);
 	int r;
 
 	(void)arg;
 	(void)fi;
 	(void)flags;
-	if (cmd == (unsigned)FS_IOC_GETFLAGS && out_size >= sizeof(v)) {
-		r = union_getflags(o->u, ino, &v);
-		wide = (long)v;
-		if (r < 0)
-			ops_reply(req, r);
-		else
-			(void)fuse_reply_ioctl(req, 0, &wide,
-					       out_size < sizeof(wide) ? out_size : sizeof(wide));
-	} else if (cmd == (unsigned)FS_IOC_SETFLAGS && in_size >= sizeof(v)) {
-		memcpy(&v, in_buf, sizeof(v));
-		r = union_setflags(o->u, ino, v);
-		if (r < 0)
-			ops_reply(req, r);
-		else
-			(void)fuse_reply_ioctl(req, 0, NULL, 0);
-	} else {
+	memset(&v, 0, sizeof(v));
+	if (!words && cmd != (unsigned)FS_IOC_FSGETXATTR && cmd != (unsigned)FS_IOC_FSSETXATTR) {
 		ops_reply(req, -ENOTTY);
+		return;
 	}
+	if (change)
+		memcpy(&v, in_buf, in_size < size ? in_size : size);
+	r = union_fileattr(ops_of(req)->u, ino, cmd, change, &v);
+	if (r < 0)
+		ops_reply(req, r);
+	else
+		(void)fuse_reply_ioctl(req, 0, &v, change ? 0 : out_size < size ? out_size : size);
 }
 
 static void no_xattr(fuse_req_t req)

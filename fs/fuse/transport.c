@@ -108,10 +108,9 @@ void transport_reply_trim(void)
 void *transport_reply_buf(size_t size)
 {
 	if (transport_current.ent) {
-		size_t have;
-		char *p = uring_payload(transport_current.ent, &have);
+		char *p = uring_payload(transport_current.ent, size);
 
-		if (size <= have)
+		if (p)
 			return p;
 	}
 	return thread_reply_buf(size);

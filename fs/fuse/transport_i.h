@@ -152,7 +152,7 @@ struct uring_ent *uring_find(struct uring *u, uint64_t unique);
 ssize_t uring_reply(struct uring_ent *ent, const struct iovec *iov, int count);
 /* Submit what the calling thread has answered. */
 void uring_flush(struct uring_ent *ent);
-/* Where the reply's data is read from by the kernel, and its size. */
-char *uring_payload(struct uring_ent *ent, size_t *ret_size);
+/* Where the kernel reads the reply's data; NULL if @size does not fit. */
+char *uring_payload(struct uring_ent *ent, size_t size);
 
 #endif

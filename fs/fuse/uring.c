@@ -68,9 +68,9 @@ struct uring_ent {
 	char *mem; /* PAYLOAD_OFF + payload_size, mapped */
 	struct iovec iov[2]; /* for REGISTER */
 	uint64_t commit_id;
-	_Atomic uint64_t unique; /* 0: no request of ours in it */
+	_Atomic uint64_t unique; /* of the request in it; 0 once committed */
 	struct uring_ent *next; /* protected by the ring's lock */
-	bool big; /* the payload was touched beyond TRANSPORT_KEEP */
+	_Atomic bool big; /* the payload was touched beyond TRANSPORT_KEEP */
 };
 
 struct uring_ring {
@@ -122,11 +122,12 @@ static struct proto_ring_header *header_of(const struct uring_ent *ent)
 	return (void *)ent->mem;
 }
 
-char *uring_payload(struct uring_ent *ent, size_t *ret_size)
+char *uring_payload(struct uring_ent *ent, size_t size)
 {
-	*ret_size = ent->ring->u->payload_size;
-	if (ent->iov[1].iov_len > TRANSPORT_KEEP)
-		ent->big = true;
+	if (size > ent->ring->u->payload_size)
+		return NULL;
+	if (size > TRANSPORT_KEEP)
+		atomic_store_explicit(&ent->big, true, memory_order_relaxed);
 	return ent->mem + PAYLOAD_OFF;
 }
 
@@ -226,8 +227,10 @@ static int ring_make(struct uring_ring *ring)
 	size_t sq, cq;
 
 	p.flags = IORING_SETUP_SQE128 | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
+#ifdef X_FLAGS
 	if (getenv("X_FLAGS"))
 		p.flags |= (uint32_t)strtoul(getenv("X_FLAGS"), NULL, 0);
+#endif
 	p.cq_entries = 2 * (ring->n_ent + 1);
 	ring->fd = (int)syscall(SYS_io_uring_setup, ring->n_ent + 1, &p);
 	if (ring->fd < 0)
@@ -283,6 +286,7 @@ static void commit(struct uring_ent *ent)
 
 	if (!ring->to_submit)
 		ring->oldest_ns = 0;
+	atomic_store_explicit(&ent->unique, 0, memory_order_release);
 	if (ring_command(ring, ent, PROTO_RING_COMMIT_AND_FETCH))
 		ring->u->s->cfg.log(3, "io_uring: submission ring is full");
 }
@@ -309,12 +313,11 @@ ssize_t uring_reply(struct uring_ent *ent, const struct iovec *iov, int count)
 		n += iov[i].iov_len;
 	}
 	if (n > TRANSPORT_KEEP)
-		ent->big = true;
+		atomic_store_explicit(&ent->big, true, memory_order_relaxed);
 	h->out.unique = out->unique;
 	h->out.error = error;
 	h->out.len = (uint32_t)(sizeof(h->out) + n);
 	h->payload_size = (uint32_t)n;
-	atomic_store_explicit(&ent->unique, 0, memory_order_release);
 
 	if (ring->started && pthread_equal(pthread_self(), ring->thread)) {
 		commit(ent);
@@ -368,7 +371,7 @@ static void handle_request(struct uring_ring *ring, struct uring_ent *ent)
 		return;
 	}
 	if (payload > TRANSPORT_KEEP)
-		ent->big = true;
+		atomic_store_explicit(&ent->big, true, memory_order_relaxed);
 	if (payload <= SMALL) {
 		at = ent->mem + ARGS_OFF;
 		memcpy(at + sizeof(h->in) + op, ent->mem + PAYLOAD_OFF, payload);
@@ -461,7 +464,7 @@ static bool handle_completions(struct uring_ring *ring)
 static bool grown(const struct uring_ring *ring)
 {
 	for (unsigned int i = 0; i < ring->n_ent; i++)
-		if (ring->ent[i]->big)
+		if (atomic_load_explicit(&ring->ent[i]->big, memory_order_relaxed))
 			return true;
 	return transport_reply_grown();
 }
@@ -472,9 +475,9 @@ static void trim(struct uring_ring *ring)
 		struct uring_ent *ent = ring->ent[i];
 		size_t size = ring->u->payload_size;
 
-		if (!ent->big || atomic_load(&ent->unique))
+		if (!atomic_load(&ent->big) || atomic_load(&ent->unique))
 			continue; /* R3 */
-		ent->big = false;
+		atomic_store(&ent->big, false);
 		(void)madvise(ent->mem + PAYLOAD_OFF, size, MADV_DONTNEED);
 	}
 	transport_reply_trim();

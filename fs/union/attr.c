@@ -182,14 +182,50 @@ const char *attr_find_override(struct union_fs *u, struct layer *l)
 
 /* --- the mount's view ---------------------------------------------------- */
 
+/*
+ * How many names an indexed file has. The kernel also writes counts relative
+ * to the lower's links, which are not known where the file was found by a name
+ * in the upper; then no lower name is assumed.
+ */
+static long indexed_names(struct union_fs *u, const struct layer_dir *dir, const char *name,
+			  long upper_links, long lower_links)
+{
+	char base;
+	int diff;
+
+	if (!ovl_read_nlink(u, dir, name, &base, &diff))
+		return upper_links - 1; /* less the index's own */
+	if (base == 'L' && !lower_links)
+		return upper_links - 1;
+	return (base == 'U' ? upper_links : lower_links) + diff;
+}
+
+int attr_add_nlink(struct union_fs *u, struct node *n, const struct place *at, int fd, int delta,
+		   long *ret_names)
+{
+	struct node_ext *x;
+	struct statx st;
+	long lower, names;
+	int r = sys_fstatx(fd, &st);
+
+	if (r < 0)
+		return r;
+	table_lock(u);
+	x = node_ext_peek(u, n);
+	lower = x ? x->lower_nlink : 0;
+	table_unlock(u);
+	names = indexed_names(u, fdcache_dir(at->dir), at->name, st.stx_nlink, lower);
+	if (ret_names)
+		*ret_names = names;
+	return ovl_write_nlink(u, fd, 'U', (int)(names - (long)st.stx_nlink) + delta);
+}
+
 uint32_t attr_nlink(struct union_fs *u, struct node *n, const struct layer_dir *dir,
 		    const char *name, const struct statx *st)
 {
 	long links = st->stx_nlink, lower = 0;
 	struct node_ext *x;
 	unsigned flags;
-	char base;
-	int diff;
 
 	if (S_ISDIR(st->stx_mode))
 		return st->stx_nlink;
@@ -205,10 +241,7 @@ uint32_t attr_nlink(struct union_fs *u, struct node *n, const struct layer_dir *
 		links += n->nlink_adj;
 	table_unlock(u);
 	if (flags & NODE_INDEXED) {
-		if (ovl_read_nlink(u, dir, name, &base, &diff))
-			links = (base == 'U' ? (long)st->stx_nlink : lower) + diff;
-		else if (links > 1)
-			links--; /* the index's own */
+		links = indexed_names(u, dir, name, links, lower);
 	} else if (flags & NODE_GONE) {
 		return 0;
 	}

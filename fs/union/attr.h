@@ -26,6 +26,15 @@ int attr_write_override(struct union_fs *u, int fd, uid_t uid, gid_t gid, mode_t
 /* Which override attribute a layer's root carries, or NULL: what union_open() asks. */
 const char *attr_find_override(struct union_fs *u, struct layer *l);
 
+/*
+ * overlay.nlink of the indexed upper file at @at (descriptor @fd): relative to
+ * the upper's links, changed by @delta. *ret_names, where not NULL: how many
+ * names the file has before that.
+ */
+struct place;
+int attr_add_nlink(struct union_fs *u, struct node *n, const struct place *at, int fd, int delta,
+		   long *ret_names);
+
 /* With the lock: turns the real attributes @st of @n into those that the mount shows. */
 void attr_to_view(struct union_fs *u, struct node *n, struct statx *st);
 

@@ -171,8 +171,9 @@ static int make_copy(struct union_fs *u, struct copy *c, int64_t limit)
 			r = 0;
 		}
 	}
+	/* its links in the upper will be two, the index's among them */
 	if (!r && c->indexed)
-		r = ovl_write_nlink(u, c->fd, 'L', c->n->nlink_adj);
+		r = ovl_write_nlink(u, c->fd, 'U', (int)c->st.stx_nlink + c->n->nlink_adj - 2);
 	/* the directory cannot be moved while its mode denies us writing to it */
 	if (!r && S_ISDIR(mode) && !u->privileged && !(mode & S_IWUSR))
 		r = sys_fchmod(c->fd, (mode & 07777) | S_IWUSR);
@@ -448,19 +449,11 @@ int copyup_link_name(struct union_fs *u, struct node *n, struct node *parent, co
 	}
 	r = locate(u, n, &p);
 	if (!r) {
-		int diff;
-		char base;
-
 		fd = sys_openat(fdcache_fd(p.dir), p.name, O_PATH | O_NOFOLLOW, 0);
-		r = fd < 0 ? fd : sys_fstatx(fd, &st);
-		/* names in the lower are counted by 'L': one more in the upper changes nothing */
-		if (!r && n->flags & NODE_INDEXED &&
-		    ovl_read_nlink(u, fdcache_dir(p.dir), p.name, &base, &diff) && base == 'U') {
-			struct node_ext *x = node_ext_peek(u, n);
-
-			r = ovl_write_nlink(u, fd, 'L',
-					    (int)st.stx_nlink + diff - (int)x->lower_nlink);
-		}
+		r = fd < 0 ? fd : 0;
+		/* a name of the lower becomes one of the upper: in all there are as many */
+		if (!r && n->flags & NODE_INDEXED)
+			r = attr_add_nlink(u, n, &p, fd, -1, NULL);
 		if (!r)
 			r = sys_fstatx(fdcache_fd(dir), &dir_st);
 		if (!r)

@@ -402,27 +402,6 @@ int union_tmpfile(struct union_fs *u, const struct union_cred *c, uint64_t paren
 
 /* --- link ---------------------------------------------------------------- */
 
-/* Counts the names of an indexed inode relative to the upper: a new one there keeps it true. */
-int nlink_count_upper(struct union_fs *u, struct node *n, const struct place *at)
-{
-	struct node_ext *x = node_ext_peek(u, n);
-	struct statx st;
-	char base;
-	int diff, fd, r;
-
-	if (!(n->flags & NODE_INDEXED) ||
-	    !ovl_read_nlink(u, fdcache_dir(at->dir), at->name, &base, &diff) || base == 'U')
-		return 0;
-	fd = sys_openat(fdcache_fd(at->dir), at->name, O_PATH | O_NOFOLLOW, 0);
-	if (fd < 0)
-		return fd;
-	r = sys_fstatx(fd, &st);
-	if (!r)
-		r = ovl_write_nlink(u, fd, 'U', (int)x->lower_nlink + diff - (int)st.stx_nlink);
-	sys_close(fd);
-	return r;
-}
-
 static int link_at(const struct place *at, int dirfd, const char *name)
 {
 	/* a pinned file has no name of its own to link */
@@ -440,9 +419,8 @@ static int link_into(struct union_fs *u, struct node *n, const struct parent *p,
 	r = locate(u, n, &at);
 	if (r < 0)
 		return r;
-	r = nlink_count_upper(u, n, &at);
-	if (!r)
-		r = link_at(&at, parent_fd(p), name);
+	/* overlay.nlink, relative to the upper's links, stays true by itself */
+	r = link_at(&at, parent_fd(p), name);
 	if (r == -EEXIST) {
 		r = whiteout_there(u, p, name);
 		if (r == 1) {

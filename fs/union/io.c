@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The content of files: read, write, and what goes with them. */
 #include <errno.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 
 #include "fs/union/copyup.h"
@@ -182,7 +181,6 @@ int union_statfs(struct union_fs *u, struct statfs *ret)
 /* A descriptor for ioctls: files and directories. The caller's. */
 static int flags_fd(struct union_fs *u, struct node *n)
 {
-	_Static_assert(O_RDONLY == 0, "O_RDONLY adds nothing");
 	struct fdent *f;
 	struct place p;
 	int r, fd;
@@ -205,34 +203,17 @@ static int flags_fd(struct union_fs *u, struct node *n)
 	return fd;
 }
 
-int union_getflags(struct union_fs *u, uint64_t nodeid, unsigned *ret)
+int union_fileattr(struct union_fs *u, uint64_t nodeid, unsigned long cmd, bool change, void *arg)
 {
 	struct node *n = use_node(u, nodeid);
-	long flags = 0;
-	int fd, r;
-
-	if (!n)
-		return -ESTALE;
-	fd = flags_fd(u, n);
-	r = fd < 0 ? fd : sys_ioctl(fd, FS_IOC_GETFLAGS, &flags);
-	sys_close(fd);
-	unuse_node(u, n);
-	*ret = (unsigned)flags;
-	return r;
-}
-
-int union_setflags(struct union_fs *u, uint64_t nodeid, unsigned flags)
-{
-	struct node *n = use_node(u, nodeid);
-	long v = (long)flags;
 	int fd = -1, r;
 
 	if (!n)
 		return -ESTALE;
-	r = copyup(u, n, COPYUP_ALL);
+	r = change ? copyup(u, n, COPYUP_ALL) : 0;
 	if (!r) {
 		fd = flags_fd(u, n);
-		r = fd < 0 ? fd : sys_ioctl(fd, FS_IOC_SETFLAGS, &v);
+		r = fd < 0 ? fd : sys_ioctl(fd, cmd, arg);
 	}
 	sys_close(fd);
 	unuse_node(u, n);

@@ -23,12 +23,6 @@ static inline int parent_fd(const struct parent *p)
 	return fdcache_fd(p->dir);
 }
 
-/*
- * Before the names of an indexed inode in the upper change: makes its
- * overlay.nlink relative to their number, so that it stays true.
- */
-int nlink_count_upper(struct union_fs *u, struct node *n, const struct place *at);
-
 /* The node that @name in @p is: held. */
 int name_node(struct union_fs *u, const struct parent *p, const char *name, struct node **ret);
 

@@ -87,35 +87,19 @@ static void unpin(struct union_fs *u, struct node *n)
 	table_unlock(u);
 }
 
-/*
- * An indexed file loses a name. In the upper: the count is made relative to
- * the upper's links. In the lower only: it is counted down.
- */
+/* An indexed file loses a name. One in the lower only has to be counted down. */
 static int begin_indexed(struct union_fs *u, struct removal *rm)
 {
-	struct node_ext *x = node_ext_peek(u, rm->n);
-	long upper_links, names;
-	struct statx st;
 	struct place at;
-	char base = 'U';
-	int diff = -1, r, fd;
+	long names = 0;
+	int r, fd;
 
 	r = locate(u, rm->n, &at);
 	if (r < 0)
 		return r;
 	fd = sys_openat(fdcache_fd(at.dir), at.name, O_PATH | O_NOFOLLOW, 0);
-	r = fd < 0 ? fd : sys_fstatx(fd, &st);
-	if (!r) {
-		upper_links = st.stx_nlink;
-		(void)ovl_read_nlink(u, fdcache_dir(at.dir), at.name, &base, &diff);
-		names = (base == 'U' ? upper_links : (long)x->lower_nlink) + diff;
-		rm->drop_index = names <= 1;
-		/* as it will be: one name less, and in the upper one link less */
-		if (!rm->in_upper)
-			r = ovl_write_nlink(u, fd, 'U', (int)(names - 1 - upper_links));
-		else if (base == 'L')
-			r = ovl_write_nlink(u, fd, 'U', (int)(names - upper_links));
-	}
+	r = fd < 0 ? fd : attr_add_nlink(u, rm->n, &at, fd, rm->in_upper ? 0 : -1, &names);
+	rm->drop_index = names <= 1;
 	sys_close(fd);
 	place_put(u, &at);
 	return r;

@@ -146,9 +146,12 @@ int union_fsync(struct union_fs *u, uint64_t nodeid, bool data_only);
 int union_syncfs(struct union_fs *u);
 int union_statfs(struct union_fs *u, struct statfs *ret);
 
-/* FS_IOC_GETFLAGS and FS_IOC_SETFLAGS (chattr(1)) of files and directories. */
-int union_getflags(struct union_fs *u, uint64_t nodeid, unsigned *ret);
-int union_setflags(struct union_fs *u, uint64_t nodeid, unsigned flags);
+/*
+ * chattr(1) and its kin, for files and directories: @cmd is FS_IOC_GETFLAGS or
+ * FS_IOC_FSGETXATTR, or, with @change, the setting one; @arg as ioctl(2) has
+ * it there (for the flags: a long).
+ */
+int union_fileattr(struct union_fs *u, uint64_t nodeid, unsigned long cmd, bool change, void *arg);
 
 /*
  * After a WRITE, fallocate or copy: removes setuid and setgid as the kernel
@@ -161,7 +164,8 @@ ssize_t union_getxattr(struct union_fs *u, uint64_t nodeid, const char *name, vo
 		       size_t size);
 int union_setxattr(struct union_fs *u, uint64_t nodeid, const char *name, const void *val,
 		   size_t size, int flags);
-ssize_t union_listxattr(struct union_fs *u, uint64_t nodeid, char *buf, size_t size);
+/* @trusted: whether trusted. attributes are listed, which is for root only. */
+ssize_t union_listxattr(struct union_fs *u, uint64_t nodeid, bool trusted, char *buf, size_t size);
 int union_removexattr(struct union_fs *u, uint64_t nodeid, const char *name);
 
 /*

@@ -192,7 +192,8 @@ int union_removexattr(struct union_fs *u, uint64_t nodeid, const char *name)
 }
 
 /* Copies the visible ones of @list to @buf: their length. */
-static ssize_t filter(struct union_fs *u, const char *list, ssize_t len, char *buf, size_t size)
+static ssize_t filter(struct union_fs *u, const char *list, ssize_t len, bool trusted, char *buf,
+		      size_t size)
 {
 	char tmp[256 + 16];
 	const char *p;
@@ -202,7 +203,8 @@ static ssize_t filter(struct union_fs *u, const char *list, ssize_t len, char *b
 		const char *shown = ovl_xattr_unescape(u, p, tmp);
 		size_t l;
 
-		if (!shown || (is_acl(shown) && !u->cfg.acl))
+		if (!shown || (is_acl(shown) && !u->cfg.acl) ||
+		    (!trusted && !strncmp(shown, "trusted.", 8)))
 			continue;
 		l = strlen(shown) + 1;
 		if (size) {
@@ -215,7 +217,7 @@ static ssize_t filter(struct union_fs *u, const char *list, ssize_t len, char *b
 	return (ssize_t)out;
 }
 
-ssize_t union_listxattr(struct union_fs *u, uint64_t nodeid, char *buf, size_t size)
+ssize_t union_listxattr(struct union_fs *u, uint64_t nodeid, bool trusted, char *buf, size_t size)
 {
 	_cleanup_free_ char *list = NULL;
 	struct place p;
@@ -238,5 +240,5 @@ ssize_t union_listxattr(struct union_fs *u, uint64_t nodeid, char *buf, size_t s
 		place_put(u, &p);
 	}
 	unuse_node(u, n);
-	return r <= 0 ? r : filter(u, list, r, buf, size);
+	return r <= 0 ? r : filter(u, list, r, trusted, buf, size);
 }
