@@ -98,9 +98,10 @@ PLYFS_CPPFLAGS = -iquote . -iquote lib -iquote fs -D_GNU_SOURCE= \
 PLYFS_CFLAGS = -std=gnu17 -fPIE -pthread $(WARNINGS) $(HARDENING) $(CFLAGS)
 PLYFS_LDFLAGS = -pie -pthread -Wl,-z,relro,-z,now $(LINK_SANITIZE) $(LDFLAGS)
 compile = $(CC) $(PLYFS_CPPFLAGS) $(PLYFS_CFLAGS) -MMD -MP
-# Other flags, another build; but -Werror changes no object.
+# Other flags or another libfuse: another build. But -Werror changes no object.
 stamp := $(BUILD)/flags
-flags = $(subst ','\'',$(filter-out -Werror,$(compile) $(PLYFS_LDFLAGS) $(pkg_libs)))
+flags = $(subst ','\'',$(filter-out -Werror,$(compile) $(PLYFS_LDFLAGS) $(pkg_libs) \
+	$(file <$(DEPS_PREFIX)/recipe)))
 file_libs = $(shell sed -n 's|.*LDLIBS:\(.*\)|\1|p' $(1) | sed 's|\*/.*||')
 
 # --- what there is ----------------------------------------------------------
@@ -122,7 +123,6 @@ all: $(BUILD)/plyfs
 test-programs: $(call prog,$(prog_src))
 unit-programs: $(call prog,$(unit_src))
 fuzz-programs: $(call prog,$(fuzz_src))
-
 $(stamp): FORCE
 	@mkdir -p $(@D); echo '$(flags)' | cmp -s - $@ || echo '$(flags)' >$@
 
