@@ -182,6 +182,9 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 	if (change)
 		memcpy(&v, in_buf, in_size < size ? in_size : size);
 	r = union_fileattr(ops_of(req)->u, ino, cmd, change, &v);
+	/* the kernel does not know that this changes ctime */
+	if (!r && change)
+		ops_inval_attr(ops_of(req), ino);
 	if (r < 0)
 		ops_reply(req, r);
 	else

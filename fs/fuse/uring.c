@@ -45,6 +45,12 @@
 #include <linux/io_uring.h>
 #include <linux/time_types.h>
 
+/* Linux 6.1; older than any kernel that speaks FUSE over io_uring. */
+#ifndef IORING_SETUP_DEFER_TASKRUN
+#define IORING_SETUP_SINGLE_ISSUER (1U << 12)
+#define IORING_SETUP_DEFER_TASKRUN (1U << 13)
+#endif
+
 #include "proto.h"
 
 #define DEFAULT_DEPTH 4
@@ -226,11 +232,12 @@ static int ring_make(struct uring_ring *ring)
 	char *m;
 	size_t sq, cq;
 
-	p.flags = IORING_SETUP_SQE128 | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
-#ifdef X_FLAGS
-	if (getenv("X_FLAGS"))
-		p.flags |= (uint32_t)strtoul(getenv("X_FLAGS"), NULL, 0);
-#endif
+	/*
+	 * DEFER_TASKRUN: the kernel copies a request in when we come to wait, not
+	 * by interrupting whatever runs here (doc/transport.md has the numbers).
+	 */
+	p.flags = IORING_SETUP_SQE128 | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL |
+		  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
 	p.cq_entries = 2 * (ring->n_ent + 1);
 	ring->fd = (int)syscall(SYS_io_uring_setup, ring->n_ent + 1, &p);
 	if (ring->fd < 0)

@@ -31,6 +31,7 @@
 #include "fs/union/attr.h"
 #include "fs/union/copydata.h"
 #include "fs/union/dirmerge.h"
+#include "fs/union/nlink.h"
 #include "fs/union/ovl.h"
 #include "fs/union/work.h"
 #include "lib/cleanup.h"
@@ -370,6 +371,9 @@ static int copyup_one(struct union_fs *u, struct node *n, int64_t limit)
 		r = commit_copy(u, &c);
 	if (!r && dir && !u->privileged && !(c.st.stx_mode & S_IWUSR) && c.fd >= 0)
 		r = sys_fchmod(c.fd, c.st.stx_mode & 07777);
+	/* overlay.nlink counts from now on */
+	if (!r && c.indexed && n->nlink_adj)
+		nlink_record(u, &c.src, 0);
 	place_put(u, &c.src);
 	sys_close(c.fd);
 	if (r < 0 && c.tmp[0])

@@ -147,6 +147,9 @@ static int open_upper(struct union_fs *u, const struct union_config *cfg, char *
 
 		if (wd >= 0 && cfg->index)
 			u->index = sys_openat(wd, "index", O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+		if (u->index >= 0)
+			u->nlinks = sys_openat(wd, "nlink", O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+		u->have_nlinks = u->nlinks >= 0;
 		sys_close(wd);
 		return 0;
 	}
@@ -308,7 +311,7 @@ int union_open(const struct union_config *cfg, struct union_fs **ret, char **ret
 	if (!u)
 		return -ENOMEM;
 	u->cfg = *cfg;
-	u->work = u->index = u->wlock = -1;
+	u->work = u->index = u->nlinks = u->wlock = -1;
 	u->can_handle = true;
 	u->privileged = have_privilege();
 	init_locks(u);

@@ -16,6 +16,7 @@
 #include "fs/union/copyup.h"
 #include "fs/union/dirmerge.h"
 #include "fs/union/names.h"
+#include "fs/union/nlink.h"
 #include "fs/union/ovl.h"
 #include "fs/union/resolve.h"
 #include "fs/union/work.h"
@@ -250,6 +251,7 @@ void removal_end(struct union_fs *u, const struct parent *p, const char *name,
 	struct node *n = rm->n;
 	struct node_ext *x;
 	struct dent *d;
+	int lost = 0;
 
 	if (rm->drop_index) {
 		x = node_ext_peek(u, n);
@@ -257,7 +259,7 @@ void removal_end(struct union_fs *u, const struct parent *p, const char *name,
 	}
 	table_lock(u);
 	if (!rm->in_upper && !(n->flags & NODE_UPPER) && !rm->dir)
-		n->nlink_adj--;
+		lost = -(--n->nlink_adj);
 	d = dent_find(u, p->n, name);
 	if (d)
 		dent_del(u, d);
@@ -269,6 +271,14 @@ void removal_end(struct union_fs *u, const struct parent *p, const char *name,
 		node_del_id(u, n, false);
 	}
 	table_unlock(u);
+	if (lost && !rm->gone) {
+		struct place at;
+
+		if (locate(u, n, &at) == 0) {
+			nlink_record(u, &at, lost);
+			place_put(u, &at);
+		}
+	}
 	dircache_removed(u, node_slot(u, p->n), name);
 	if (rm->dir)
 		dircache_drop(u, node_slot(u, n));

@@ -26,6 +26,7 @@
 
 #include "fs/union/attr.h"
 #include "fs/union/locate.h"
+#include "fs/union/nlink.h"
 #include "lib/log.h"
 #include "lib/sys.h"
 
@@ -252,6 +253,8 @@ static int found_file(struct search *s, unsigned layer, const struct layer_dir *
 	r = attr_override(d, name, &ret->st);
 	if (!r)
 		resolve_indexed(s->u, d, name, ret);
+	if (!r && !ret->upper && st->stx_nlink > 1)
+		ret->nlink_lost = nlink_lost(s->u, d, name);
 	return r;
 }
 
@@ -537,6 +540,7 @@ static struct node *make_node(struct union_fs *u, const struct resolved *r)
 	n->upper_ino = r->upper_ino;
 	n->lower_ino = r->lower_ino;
 	n->layer = (uint16_t)r->layer;
+	n->nlink_adj = (int16_t)-r->nlink_lost;
 	if (r->upper)
 		n->flags |= NODE_UPPER;
 	if (set_stack(u, n, r) < 0 || set_index(u, n, r) < 0) {

@@ -17,6 +17,7 @@ struct resolved {
 	uint64_t upper_ino, lower_ino; /* real inodes, 0 where not there */
 	uint64_t ino; /* st_ino to show */
 	char index[OVL_INDEX_NAME_MAX]; /* "" or the index entry it is known by */
+	int nlink_lost; /* names of the lower file that were removed */
 	uint32_t lower_nlink; /* with index: links of its lower file */
 	unsigned n; /* directories: the lowers it is made of */
 	struct {

@@ -33,6 +33,8 @@ struct union_fs {
 	int wlock; /* the workdir, locked while we may write */
 	int work; /* workdir/work */
 	int index; /* workdir/index, or -1 */
+	int nlinks; /* workdir/nlink, or -1: see nlink.h */
+	atomic_bool have_nlinks; /* it is not empty */
 	atomic_uint tmp_seq; /* names in work */
 	atomic_int shared_wh; /* number in the name of the whiteout to link, 0 none */
 	pthread_mutex_t wh_lock;

@@ -120,6 +120,10 @@ int work_open(struct union_fs *u, const char *path, bool index, char **ret_err)
 	u->index = open_subdir(u->wlock, "index");
 	if (u->index < 0)
 		return fail(ret_err, u->index, "cannot make the directory index in workdir", path);
+	u->nlinks = open_subdir(u->wlock, "nlink");
+	if (u->nlinks < 0)
+		return fail(ret_err, u->nlinks, "cannot make the directory nlink in workdir", path);
+	u->have_nlinks = true;
 	return 0;
 }
 
@@ -129,8 +133,9 @@ void work_close(struct union_fs *u)
 		(void)empty_dir(u->work);
 	sys_close(u->work);
 	sys_close(u->index);
+	sys_close(u->nlinks);
 	sys_close(u->wlock); /* the lock goes with it */
-	u->work = u->index = u->wlock = -1;
+	u->work = u->index = u->nlinks = u->wlock = -1;
 }
 
 int work_tmpfile(struct union_fs *u, mode_t mode, char ret_name[WORK_NAME_MAX])

@@ -90,17 +90,17 @@ ssize_t union_getxattr(struct union_fs *u, uint64_t nodeid, const char *name, vo
 	return r;
 }
 
-/* Whether the attribute exists, before anything is copied up for it. */
-static bool exists(struct union_fs *u, struct node *n, const char *stored)
+/* Whether the attribute exists, before anything is copied up for it: 1, 0 or -errno. */
+static int exists(struct union_fs *u, struct node *n, const char *stored)
 {
 	struct place p;
-	ssize_t r;
+	ssize_t r = locate(u, n, &p);
 
-	if (locate(u, n, &p) < 0)
-		return false;
+	if (r < 0)
+		return (int)r;
 	r = get_at(u, &p, stored, NULL, 0);
 	place_put(u, &p);
-	return r >= 0;
+	return r >= 0 ? 1 : r == -ENODATA ? 0 : (int)r;
 }
 
 static int change(struct union_fs *u, struct node *n, const char *stored, const void *val,
@@ -153,12 +153,13 @@ int union_setxattr(struct union_fs *u, uint64_t nodeid, const char *name, const 
 	if (!n)
 		return -ESTALE;
 	if (flags) {
-		bool there = exists(u, n, stored);
-
-		if (flags & XATTR_CREATE && there)
+		r = exists(u, n, stored);
+		if (flags & XATTR_CREATE && r == 1)
 			r = -EEXIST;
-		if (flags & XATTR_REPLACE && !there)
+		else if (flags & XATTR_REPLACE && r == 0)
 			r = -ENODATA;
+		else if (r > 0)
+			r = 0;
 	}
 	if (!r)
 		r = change(u, n, stored, val, size, flags, false);
@@ -182,10 +183,10 @@ int union_removexattr(struct union_fs *u, uint64_t nodeid, const char *name)
 	n = use_node(u, nodeid);
 	if (!n)
 		return -ESTALE;
-	/* removing an ACL that is not there is no error, and no change */
-	if (exists(u, n, stored))
+	r = exists(u, n, stored);
+	if (r == 1)
 		r = change(u, n, stored, NULL, 0, 0, true);
-	else
+	else if (r == 0) /* removing an ACL that is not there is no error, and no change */
 		r = is_acl(name) ? 0 : -ENODATA;
 	unuse_node(u, n);
 	return r;
