@@ -213,7 +213,7 @@ static int start_threads(struct session *s)
 {
 	unsigned int n = s->cfg.threads ? s->cfg.threads : usable_cpus();
 	unsigned int spin = s->cfg.spin_us == 0 ? DEFAULT_SPIN_US :
-			    s->cfg.spin_us < 0	? 0 :
+			    s->cfg.spin_us < 0  ? 0 :
 						  (unsigned int)s->cfg.spin_us;
 	int r;
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -271,7 +272,7 @@ static void init_reply(struct session *s, const struct proto_out_header *out,
 	if (init->max_write > max_data)
 		max_data = init->max_write;
 	if (max_data > TRANSPORT_MAX_DATA) {
-		s->cfg.log(3, "max_write of more than 1 MiB is not supported");
+		s->cfg.log(LOG_ERR, "max_write of more than 1 MiB is not supported");
 		s->init_error = -EINVAL;
 		return;
 	}
@@ -284,15 +285,15 @@ static void init_reply(struct session *s, const struct proto_out_header *out,
 		init->flags2 |= PROTO_OVER_IO_URING2;
 	} else if (s->cfg.uring == SESSION_URING_ON) {
 		s->init_error = r;
-		s->cfg.log(3,
-			   s->uring_offered ?
-				   "io_uring=on: cannot set up the queues: %s" :
-				   "io_uring=on: the kernel does not offer it (%s): Linux 6.14 or newer "
-				   "is needed, and root must have written Y to "
-				   "/sys/module/fuse/parameters/enable_uring",
-			   strerror(-r));
+		if (s->uring_offered)
+			s->cfg.log(LOG_ERR, "io_uring=on: cannot set up the queues: %s",
+				   strerror(-r));
+		else
+			s->cfg.log(LOG_ERR, "io_uring=on: the kernel does not offer it: it takes "
+					    "Linux 6.14, and root to write Y to "
+					    "/sys/module/fuse/parameters/enable_uring");
 	} else {
-		s->cfg.log(7, "io_uring is not available: %s", strerror(-r));
+		s->cfg.log(LOG_DEBUG, "io_uring is not available: %s", strerror(-r));
 	}
 }
 

@@ -40,6 +40,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <linux/io_uring.h>
@@ -120,7 +121,9 @@ struct uring {
 	unsigned int n_up; /* protected by lock: rings made or failed */
 	unsigned int n_registered; /* protected by lock */
 	int error; /* protected by lock: the first one */
-	enum { URING_WAIT, URING_GO, URING_QUIT } go; /* protected by lock */
+	enum { URING_WAIT,
+	       URING_GO,
+	       URING_QUIT } go; /* protected by lock */
 };
 
 static struct proto_ring_header *header_of(const struct uring_ent *ent)
@@ -234,7 +237,8 @@ static int ring_make(struct uring_ring *ring)
 
 	/*
 	 * DEFER_TASKRUN: the kernel copies a request in when we come to wait, not
-	 * by interrupting whatever runs here (doc/transport.md has the numbers).
+	 * by interrupting whatever runs here. SINGLE_ISSUER: and it refuses what
+	 * R1 forbids. Neither measured faster or slower than without.
 	 */
 	p.flags = IORING_SETUP_SQE128 | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL |
 		  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
@@ -295,7 +299,7 @@ static void commit(struct uring_ent *ent)
 		ring->oldest_ns = 0;
 	atomic_store_explicit(&ent->unique, 0, memory_order_release);
 	if (ring_command(ring, ent, PROTO_RING_COMMIT_AND_FETCH))
-		ring->u->s->cfg.log(3, "io_uring: submission ring is full");
+		ring->u->s->cfg.log(LOG_ERR, "io_uring: submission ring is full");
 }
 
 ssize_t uring_reply(struct uring_ent *ent, const struct iovec *iov, int count)
@@ -372,7 +376,7 @@ static void handle_request(struct uring_ring *ring, struct uring_ent *ent)
 		struct proto_out_header out = { .unique = h->in.unique, .error = -EIO };
 		struct iovec iov = { &out, sizeof(out) };
 
-		s->cfg.log(3, "io_uring: request %u of odd size (%zu, %zu)",
+		s->cfg.log(LOG_ERR, "io_uring: request %u of odd size (%zu, %zu)",
 			   h->in.opcode, total, payload);
 		(void)uring_reply(ent, &iov, 1);
 		return;
@@ -411,7 +415,7 @@ static bool handle_error(struct uring_ring *ring, struct uring_ent *ent, int res
 	default:
 		break;
 	}
-	s->cfg.log(3, "io_uring: queue %u: %s", ent->qid, strerror(-res));
+	s->cfg.log(LOG_ERR, "io_uring: queue %u: %s", ent->qid, strerror(-res));
 	return false;
 }
 
@@ -501,7 +505,7 @@ static void serve(struct uring_ring *ring)
 		if (r == -ETIME)
 			trim(ring);
 		else if (r && r != -EINTR && r != -EAGAIN && r != -EBUSY) {
-			s->cfg.log(3, "io_uring_enter: %s", strerror(-r));
+			s->cfg.log(LOG_ERR, "io_uring_enter: %s", strerror(-r));
 			break;
 		}
 		if (handle_completions(ring))

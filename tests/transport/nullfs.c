@@ -42,7 +42,11 @@
 
 #define DATA_SIZE (16L << 20)
 
-enum ino { ROOT = 1, NULLS, WARM, DATA, HELD };
+enum ino { ROOT = 1,
+	   NULLS,
+	   WARM,
+	   DATA,
+	   HELD };
 
 static struct pool *pool;
 static const char *fail_at = "";
@@ -228,7 +232,8 @@ static void nullfs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	(void)fi;
 	if (ino == HELD)
-		submit(req, held_io, (struct job){ .req = req, .size = size, .off = off });
+		submit(req, held_io,
+		       (struct job){ .req = req, .size = size, .off = off });
 	else if (ino == DATA)
 		do_read(req, size, off);
 	else
@@ -241,8 +246,7 @@ static void nullfs_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t
 	(void)fi;
 	if (ino == HELD)
 		submit(req, held_io,
-		       (struct job){ .req = req, .write = true, .buf = buf, .size = size,
-				     .off = off });
+		       (struct job){ .req = req, .write = true, .buf = buf, .size = size, .off = off });
 	else
 		do_write(req, buf, size, off);
 }
@@ -372,5 +376,6 @@ int main(int argc, char *argv[])
 	session_free(s);
 	stats_close(cfg.stats);
 	/* Tests see how it ended: 0 unmounted, 100 + signal, 1 failed. */
-	return r < 0 ? 1 : r > 0 ? 100 + r : 0;
+	return r < 0 ? 1 : r > 0 ? 100 + r :
+				   0;
 }
