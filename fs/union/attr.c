@@ -257,9 +257,9 @@ void attr_to_view(struct union_fs *u, struct node *n, struct statx *st)
 	st->stx_gid = attr_gid_view(u, st->stx_gid);
 	if (S_ISDIR(st->stx_mode)) {
 		struct dstack *s = stack_at(u, n);
-		unsigned dirs = (s ? s->n : 0U) + (n->flags & NODE_UPPER ? 1 : 0);
+		unsigned dirs = (s ? s->n : 0U) + (node_has(n, NODE_UPPER) ? 1 : 0);
 
-		if (n->flags & NODE_GONE)
+		if (node_has(n, NODE_GONE))
 			st->stx_nlink = 0;
 		else if (dirs > 1 || u->cfg.static_nlink)
 			st->stx_nlink = 1;
@@ -279,7 +279,7 @@ int attr_get(struct union_fs *u, struct node *n, struct statx *ret)
 		d = fdcache_dir(p.dir);
 		r = d->layer->ops->stat(d, p.name, ret);
 		/* gone, or another file: a rename came between */
-		if (p.upper && *p.name && (r == -ENOENT || (!r && ret->stx_ino != n->upper_ino))) {
+		if (p.upper && *p.name && (r == -ENOENT || (!r && ret->stx_ino != node_upper_ino(n)))) {
 			place_put(u, &p);
 			continue;
 		}
@@ -290,9 +290,9 @@ int attr_get(struct union_fs *u, struct node *n, struct statx *ret)
 			table_lock(u);
 			attr_to_view(u, n, ret);
 			if (ret->stx_mode & (S_ISUID | S_ISGID))
-				n->flags |= NODE_SETID;
+				node_set(n, NODE_SETID);
 			else
-				n->flags &= (uint16_t)~NODE_SETID;
+				node_clear(n, NODE_SETID);
 			table_unlock(u);
 		}
 		place_put(u, &p);

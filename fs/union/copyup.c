@@ -220,8 +220,8 @@ static void mark_impure(struct union_fs *u, struct node *parent, int dirfd)
 	bool done;
 
 	table_lock(u);
-	done = parent->flags & NODE_IMPURE;
-	parent->flags |= NODE_IMPURE;
+	done = node_has(parent, NODE_IMPURE);
+	node_set(parent, NODE_IMPURE);
 	table_unlock(u);
 	if (!done)
 		(void)ovl_set_impure(u, dirfd);
@@ -293,10 +293,9 @@ static int prepare_switch(struct union_fs *u, struct copy *c)
 static void switch_node(struct union_fs *u, struct copy *c, bool anonymous)
 {
 	struct node *n = c->n;
-	uint16_t flags;
+	unsigned flags = NODE_UPPER;
 
 	table_lock(u);
-	flags = n->flags | NODE_UPPER;
 	if (anonymous) {
 		struct node_ext *x = node_ext_peek(u, n);
 
@@ -310,9 +309,9 @@ static void switch_node(struct union_fs *u, struct copy *c, bool anonymous)
 	} else if (c->indexed) {
 		flags |= NODE_INDEXED;
 	}
-	n->upper_ino = c->ino;
-	__atomic_store_n(&n->flags, flags, __ATOMIC_RELEASE);
-	if (flags & NODE_IN_IDS_LOWER)
+	node_set_upper_ino(n, c->ino);
+	node_set(n, flags);
+	if (node_has(n, NODE_IN_IDS_LOWER))
 		node_add_id(u, n, true);
 	table_unlock(u);
 	fdcache_drop_kind(u, node_slot(u, n), FD_FILE_LOWER);
@@ -333,7 +332,7 @@ static int commit_copy(struct union_fs *u, struct copy *c)
 		ns_lock(u, parent, NULL);
 		r = -EAGAIN;
 		if (still_named(u, c->n, parent, name)) {
-			if (!(__atomic_load_n(&parent->flags, __ATOMIC_ACQUIRE) & NODE_UPPER)) {
+			if (!node_has(parent, NODE_UPPER)) {
 				r = -EXDEV; /* moved into a directory not copied up yet */
 			} else {
 				r = place_copy(u, c, parent, name);
@@ -395,7 +394,7 @@ static struct node *next_to_copy(struct union_fs *u, struct node *n)
 	for (;;) {
 		struct dent *d;
 
-		if (cur->flags & NODE_UPPER)
+		if (node_has(cur, NODE_UPPER))
 			break;
 		ret = cur;
 		d = dent_at(u, cur->dents);
@@ -418,7 +417,7 @@ int copyup(struct union_fs *u, struct node *n, int64_t limit)
 	while (!r) {
 		struct node *cur;
 
-		if (__atomic_load_n(&n->flags, __ATOMIC_ACQUIRE) & NODE_UPPER)
+		if (node_has(n, NODE_UPPER))
 			return 0;
 		cur = next_to_copy(u, n);
 		if (!cur)
@@ -426,7 +425,7 @@ int copyup(struct union_fs *u, struct node *n, int64_t limit)
 		table_lock(u);
 		node_lock(u, cur);
 		table_unlock(u);
-		if (!(__atomic_load_n(&cur->flags, __ATOMIC_ACQUIRE) & NODE_UPPER))
+		if (!node_has(cur, NODE_UPPER))
 			r = copyup_one(u, cur, cur == n ? limit : COPYUP_ALL);
 		table_lock(u);
 		node_unlock(u, cur);
@@ -456,7 +455,7 @@ int copyup_link_name(struct union_fs *u, struct node *n, struct node *parent, co
 		fd = sys_openat(fdcache_fd(p.dir), p.name, O_PATH | O_NOFOLLOW, 0);
 		r = fd < 0 ? fd : 0;
 		/* a name of the lower becomes one of the upper: in all there are as many */
-		if (!r && n->flags & NODE_INDEXED)
+		if (!r && node_has(n, NODE_INDEXED))
 			r = attr_add_nlink(u, n, &p, fd, -1, NULL);
 		if (!r)
 			r = sys_fstatx(fdcache_fd(dir), &dir_st);

@@ -39,7 +39,7 @@ int parent_begin(struct union_fs *u, uint64_t parent, const char *name, struct p
 	table_lock(u);
 	ret->n = node_get(u, parent);
 	r = !ret->n ? -ESTALE : !node_is_dir(ret->n) ? -ENOTDIR :
-		node_slot(u, ret->n) != u->root && ret->n->flags & NODE_GONE ? -ENOENT : 0;
+		node_slot(u, ret->n) != u->root && node_has(ret->n, NODE_GONE) ? -ENOENT : 0;
 	if (!r)
 		node_hold(ret->n);
 	table_unlock(u);
@@ -380,8 +380,8 @@ int union_tmpfile(struct union_fs *u, const struct union_cred *c, uint64_t paren
 	if (x && tmp[0])
 		x->orphan = str_new(u, tmp);
 	if (x && (!tmp[0] || x->orphan)) {
-		n->flags |= NODE_UPPER | NODE_GONE;
-		n->upper_ino = st.stx_ino;
+		node_set(n, NODE_UPPER | NODE_GONE);
+		node_set_upper_ino(n, st.stx_ino);
 		n->ino = ovl_map_ino(u, u->upper->fs, st.stx_ino);
 		x->pin = fd;
 		u->pins++;

@@ -461,8 +461,8 @@ static int build_table(struct union_fs *u, struct node *n, struct dirtab **ret)
 		return -ENOMEM;
 	b.t->slot = node_slot(u, n);
 	table_lock(u);
-	if (!(n->flags & NODE_GONE) || b.t->slot == u->root) {
-		if (n->flags & NODE_UPPER) {
+	if (!node_has(n, NODE_GONE) || b.t->slot == u->root) {
+		if (node_has(n, NODE_UPPER)) {
 			flags[nl] = 0;
 			layers[nl++] = 0;
 		}

@@ -138,7 +138,7 @@ int union_fsync(struct union_fs *u, uint64_t nodeid, bool data_only)
 	n = use_node(u, nodeid);
 	if (!n)
 		return -ESTALE;
-	if (!(__atomic_load_n(&n->flags, __ATOMIC_ACQUIRE) & NODE_UPPER)) {
+	if (!node_has(n, NODE_UPPER)) {
 		unuse_node(u, n);
 		return 0;
 	}
@@ -228,7 +228,7 @@ bool union_change_is_slow(struct union_fs *u, uint64_t nodeid)
 
 	if (!n)
 		return false;
-	if (S_ISREG(n->mode) && !(__atomic_load_n(&n->flags, __ATOMIC_ACQUIRE) & NODE_UPPER) &&
+	if (S_ISREG(n->mode) && !node_has(n, NODE_UPPER) &&
 	    u->writable)
 		slow = union_getattr(u, nodeid, &st) == 0 && st.stx_size > SLOW_COPY;
 	unuse_node(u, n);

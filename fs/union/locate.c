@@ -68,7 +68,7 @@ static int climb(struct union_fs *u, struct node *n, unsigned layer, bool use_ca
 		struct dent *d;
 
 		if (layer == 0) {
-			if (!(cur->flags & NODE_UPPER))
+			if (!node_has(cur, NODE_UPPER))
 				return -ENOENT;
 		} else {
 			e = stack_entry(u, cur, layer);
@@ -152,7 +152,7 @@ static int try_locate_dir(struct union_fs *u, struct node *n, unsigned layer, st
 	int r;
 
 	table_lock(u);
-	want = n->upper_ino;
+	want = node_upper_ino(n);
 	r = climb(u, n, layer, true, &c);
 	if (!r && c.stop)
 		node_hold(node_at(u, c.stop));
@@ -238,7 +238,7 @@ static int locate_node_dir(struct union_fs *u, struct node *n, struct place *ret
 	struct dstack *s;
 
 	table_lock(u);
-	if (!(n->flags & NODE_UPPER)) {
+	if (!node_has(n, NODE_UPPER)) {
 		s = stack_at(u, n);
 		layer = s && s->n ? s->e[0].layer : 0;
 	}
@@ -279,13 +279,13 @@ static int locate_special(struct union_fs *u, struct node *n, struct place *ret)
 	}
 	if (x->pin >= 0) {
 		fd = sys_dup(x->pin);
-		l = n->flags & NODE_UPPER ? u->upper : u->lower[n->layer - 1];
-	} else if (n->flags & NODE_UPPER && (x->orphan || n->flags & NODE_INDEXED)) {
+		l = node_has(n, NODE_UPPER) ? u->upper : u->lower[n->layer - 1];
+	} else if (node_has(n, NODE_UPPER) && (x->orphan || node_has(n, NODE_INDEXED))) {
 		uint32_t ref = x->orphan ? x->orphan : x->index;
 
 		(void)snprintf(path, sizeof(path), "%s", str_at(u, ref));
 		fd = x->orphan ? u->work : u->index;
-	} else if (!(n->flags & NODE_UPPER) && x->lower_path) {
+	} else if (!node_has(n, NODE_UPPER) && x->lower_path) {
 		(void)snprintf(path, sizeof(path), "%s", str_at(u, x->lower_path));
 		l = u->lower[n->layer - 1];
 	}
@@ -344,7 +344,7 @@ static int locate_by_name(struct union_fs *u, struct node *n, unsigned i, struct
 		return -ENOENT;
 	}
 	memcpy(ret->name, d->name, d->len + 1U);
-	layer = n->flags & NODE_UPPER ? 0 : n->layer;
+	layer = node_has(n, NODE_UPPER) ? 0 : n->layer;
 	parent = node_at(u, d->parent);
 	node_hold(parent);
 	table_unlock(u);
@@ -382,7 +382,7 @@ int locate(struct union_fs *u, struct node *n, struct place *ret)
 			if (!ret->upper)
 				return 0;
 			r = sys_statx(fdcache_fd(ret->dir), ret->name, AT_SYMLINK_NOFOLLOW, &st);
-			if (r == 0 && st.stx_ino == __atomic_load_n(&n->upper_ino, __ATOMIC_RELAXED))
+			if (r == 0 && st.stx_ino == node_upper_ino(n))
 				return 0;
 			place_put(u, ret);
 		}
@@ -415,7 +415,7 @@ int locate_path_fd(struct union_fs *u, struct node *n)
 			int fd = r;
 
 			r = sys_fstatx(fd, &st);
-			if (r == 0 && st.stx_ino == n->upper_ino)
+			if (r == 0 && st.stx_ino == node_upper_ino(n))
 				return fd;
 			sys_close(fd);
 			if (r < 0)
@@ -478,7 +478,7 @@ int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **r
 	int r, tries;
 
 	for (tries = 0; tries < MAX_TRIES; tries++) {
-		bool upper = n->flags & NODE_UPPER;
+		bool upper = node_has(n, NODE_UPPER);
 		unsigned kind = write ? FD_FILE_WRITE : upper ? FD_FILE_UPPER : FD_FILE_LOWER;
 		struct layer_dir d;
 		struct fdent *e;
@@ -506,7 +506,7 @@ int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **r
 			return d.fd;
 		if (upper) {
 			r = sys_fstatx(d.fd, &st);
-			if (r < 0 || st.stx_ino != n->upper_ino) {
+			if (r < 0 || st.stx_ino != node_upper_ino(n)) {
 				sys_close(d.fd);
 				if (r < 0)
 					return r;
@@ -514,7 +514,7 @@ int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **r
 			}
 		}
 		/* copied up meanwhile: what we opened is the old file */
-		if (!upper && n->flags & NODE_UPPER) {
+		if (!upper && node_has(n, NODE_UPPER)) {
 			sys_close(d.fd);
 			continue;
 		}
@@ -570,7 +570,7 @@ int locate_detach(struct union_fs *u, struct node *n)
 		return detach_dir(u, n);
 	table_lock(u);
 	d = dent_at(u, n->dents);
-	if (n->flags & NODE_UPPER || !d || !n->layer) {
+	if (node_has(n, NODE_UPPER) || !d || !n->layer) {
 		table_unlock(u);
 		return 0;
 	}

@@ -208,8 +208,8 @@ static int make_root(struct union_fs *u)
 	if (r < 0)
 		return r;
 	if (u->upper) {
-		root->flags |= NODE_UPPER;
-		root->upper_ino = st.stx_ino;
+		node_set(root, NODE_UPPER);
+		node_set_upper_ino(root, st.stx_ino);
 	}
 	root->stack = slab_alloc(u->slab, sizeof(*s) + u->nlower * sizeof(s->e[0]));
 	s = stack_at(u, root);

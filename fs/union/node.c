@@ -178,14 +178,14 @@ struct node_ext *node_ext(struct union_fs *u, struct node *n)
 
 void node_lock(struct union_fs *u, struct node *n)
 {
-	while (n->flags & NODE_BUSY)
+	while (node_has(n, NODE_BUSY))
 		(void)pthread_cond_wait(&u->unbusy, &u->lock);
-	n->flags |= NODE_BUSY;
+	node_set(n, NODE_BUSY);
 }
 
 void node_unlock(struct union_fs *u, struct node *n)
 {
-	n->flags &= (uint16_t)~NODE_BUSY;
+	node_clear(n, NODE_BUSY);
 	(void)pthread_cond_broadcast(&u->unbusy);
 }
 
@@ -266,7 +266,7 @@ int dent_add(struct union_fs *u, struct node *parent, const char *name, struct n
 	u->names[h] = ref;
 	d->sibling = n->dents;
 	n->dents = ref;
-	n->flags &= (uint16_t)~NODE_GONE;
+	node_clear(n, NODE_GONE);
 	node_hold(parent);
 	u->nnames++;
 	return 0;
@@ -286,7 +286,7 @@ void dent_del(struct union_fs *u, struct dent *d)
 		p = &dent_at(u, *p)->sibling;
 	*p = d->sibling;
 	if (!n->dents)
-		n->flags |= NODE_GONE;
+		node_set(n, NODE_GONE);
 	slab_release(u->slab, ref);
 	u->nnames--;
 	node_drop(u, parent);
@@ -308,7 +308,7 @@ static unsigned id_layer(const struct node *n, bool upper)
 
 static uint64_t id_ino(const struct node *n, bool upper)
 {
-	return upper ? n->upper_ino : n->lower_ino;
+	return upper ? node_upper_ino(n) : n->lower_ino;
 }
 
 /*
@@ -367,14 +367,14 @@ void node_add_id(struct union_fs *u, struct node *n, bool upper)
 	uint16_t flag = upper ? NODE_IN_IDS_UPPER : NODE_IN_IDS_LOWER;
 	uint32_t h;
 
-	if (n->flags & flag || !id_ino(n, upper))
+	if (node_has(n, flag) || !id_ino(n, upper))
 		return;
 	if (u->nids > u->ids_mask)
 		ids_grow(u);
 	h = id_hash(id_layer(n, upper), id_ino(n, upper)) & u->ids_mask;
 	n->ids_next[upper] = u->ids[h];
 	u->ids[h] = id_link(u, n, upper);
-	n->flags |= flag;
+	node_set(n, flag);
 	u->nids++;
 }
 
@@ -383,13 +383,13 @@ void node_del_id(struct union_fs *u, struct node *n, bool upper)
 	uint16_t flag = upper ? NODE_IN_IDS_UPPER : NODE_IN_IDS_LOWER;
 	uint32_t link = id_link(u, n, upper), *p;
 
-	if (!(n->flags & flag))
+	if (!node_has(n, flag))
 		return;
 	p = &u->ids[id_hash(id_layer(n, upper), id_ino(n, upper)) & u->ids_mask];
 	while (*p != link)
 		p = &node_at(u, *p / 2)->ids_next[*p & 1];
 	*p = n->ids_next[upper];
-	n->flags &= (uint16_t)~flag;
+	node_clear(n, flag);
 	u->nids--;
 }
 

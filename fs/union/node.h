@@ -12,7 +12,9 @@
  * Everything here is protected by u->lock, which the caller holds, except
  * where it says otherwise. Pointers to nodes and dents are valid while the
  * lock is held and, for nodes, while a reference is. What may be read of a
- * held node without the lock: ino, gen and type never change.
+ * held node without the lock: ino, gen and type never change; flags and
+ * upper_ino change under the lock, but by the functions below, which also make
+ * them readable without it. upper_ino is set before NODE_UPPER is.
  */
 #ifndef PLYFS_UNION_NODE_H
 #define PLYFS_UNION_NODE_H
@@ -34,7 +36,7 @@ enum node_flag {
 struct node {
 	uint64_t nlookup; /* what the kernel has yet to forget */
 	uint64_t ino; /* st_ino */
-	uint64_t upper_ino; /* inode in the upper; 0: not there */
+	uint64_t upper_ino; /* inode in the upper; 0: not there; see node_upper_ino() */
 	uint64_t lower_ino; /* inode in its lower; 0: never was there */
 	uint32_t gen;
 	uint32_t refs; /* dents of children, and holders */
@@ -43,7 +45,7 @@ struct node {
 	uint32_t ext; /* struct node_ext, or 0 */
 	uint32_t ids_next[2]; /* chains of u->ids: as lower, as upper */
 	uint16_t layer; /* non-directories: id of the lower they come from */
-	uint16_t flags; /* enum node_flag */
+	uint16_t flags; /* enum node_flag; see node_has() */
 	uint16_t mode; /* only the type is kept up to date: S_IFMT */
 	int16_t nlink_adj; /* lower names removed, not recorded on disk */
 };
@@ -127,6 +129,34 @@ void stack_free(struct union_fs *u, uint32_t ref);
 static inline bool node_is_dir(const struct node *n)
 {
 	return S_ISDIR(n->mode);
+}
+
+/* Whether it has any of @flags. With or without the lock. */
+static inline bool node_has(const struct node *n, unsigned flags)
+{
+	return __atomic_load_n(&n->flags, __ATOMIC_ACQUIRE) & flags;
+}
+
+/* Changes of flags. With the lock. */
+static inline void node_set(struct node *n, unsigned flags)
+{
+	__atomic_store_n(&n->flags, (uint16_t)(n->flags | flags), __ATOMIC_RELEASE);
+}
+
+static inline void node_clear(struct node *n, unsigned flags)
+{
+	__atomic_store_n(&n->flags, (uint16_t)(n->flags & ~flags), __ATOMIC_RELEASE);
+}
+
+/* The inode in the upper, with or without the lock; setting it takes the lock. */
+static inline uint64_t node_upper_ino(const struct node *n)
+{
+	return __atomic_load_n(&n->upper_ino, __ATOMIC_ACQUIRE);
+}
+
+static inline void node_set_upper_ino(struct node *n, uint64_t ino)
+{
+	__atomic_store_n(&n->upper_ino, ino, __ATOMIC_RELEASE);
 }
 
 /* Acquires and releases u->lock. */

@@ -147,7 +147,7 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 	ret->whiteout = r;
 	if (!ret->in_upper && !ret->whiteout)
 		return -ENOENT;
-	if (n->flags & NODE_INDEXED) {
+	if (node_has(n, NODE_INDEXED)) {
 		r = begin_indexed(u, ret);
 		ret->gone = ret->drop_index;
 		if (!r && ret->drop_index)
@@ -155,8 +155,8 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 		return r;
 	}
 	if (!ret->in_upper) {
-		ret->gone = ret->dir || (n->flags & NODE_UPPER && one_name);
-		if (!ret->gone && !(n->flags & NODE_UPPER)) {
+		ret->gone = ret->dir || (node_has(n, NODE_UPPER) && one_name);
+		if (!ret->gone && !node_has(n, NODE_UPPER)) {
 			struct statx view;
 
 			r = attr_get(u, n, &view);
@@ -258,14 +258,14 @@ void removal_end(struct union_fs *u, const struct parent *p, const char *name,
 		(void)sys_unlinkat(u->index, str_at(u, x->index), 0);
 	}
 	table_lock(u);
-	if (!rm->in_upper && !(n->flags & NODE_UPPER) && !rm->dir)
+	if (!rm->in_upper && !node_has(n, NODE_UPPER) && !rm->dir)
 		lost = -(--n->nlink_adj);
 	d = dent_find(u, p->n, name);
 	if (d)
 		dent_del(u, d);
 	if (!rm->gone)
-		n->flags &= (uint16_t)~NODE_GONE;
-	if (n->flags & NODE_GONE) {
+		node_clear(n, NODE_GONE);
+	if (node_has(n, NODE_GONE)) {
 		/* no name will lead to it any more */
 		node_del_id(u, n, true);
 		node_del_id(u, n, false);

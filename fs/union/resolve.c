@@ -64,7 +64,7 @@ static void search_init(struct search *s, struct union_fs *u, struct node *dir, 
 	s->n = 0;
 	s->renamed = false;
 	table_lock(u);
-	if (dir->flags & NODE_UPPER) {
+	if (node_has(dir, NODE_UPPER)) {
 		s->lflags[s->n] = 0;
 		s->layers[s->n++] = 0;
 	}
@@ -476,8 +476,8 @@ static bool same_file(const struct node *n, const struct resolved *r)
 {
 	if ((n->mode & S_IFMT) != (r->st.stx_mode & S_IFMT))
 		return false;
-	if (r->upper_ino && n->upper_ino)
-		return r->upper_ino == n->upper_ino;
+	if (r->upper_ino && node_upper_ino(n))
+		return r->upper_ino == node_upper_ino(n);
 	if (r->lower_ino && n->lower_ino)
 		return r->lower_ino == n->lower_ino &&
 		       (S_ISDIR(n->mode) || !r->layer || r->layer == n->layer);
@@ -516,7 +516,7 @@ static int set_index(struct union_fs *u, struct node *n, const struct resolved *
 {
 	struct node_ext *x;
 
-	if (!r->index[0] || n->flags & NODE_INDEXED)
+	if (!r->index[0] || node_has(n, NODE_INDEXED))
 		return 0;
 	x = node_ext(u, n);
 	if (!x)
@@ -525,7 +525,7 @@ static int set_index(struct union_fs *u, struct node *n, const struct resolved *
 	if (!x->index)
 		return -ENOMEM;
 	x->lower_nlink = r->lower_nlink;
-	n->flags |= NODE_INDEXED;
+	node_set(n, NODE_INDEXED);
 	return 0;
 }
 
@@ -537,12 +537,12 @@ static struct node *make_node(struct union_fs *u, const struct resolved *r)
 	if (!n)
 		return NULL;
 	n->ino = r->ino;
-	n->upper_ino = r->upper_ino;
+	node_set_upper_ino(n, r->upper_ino);
 	n->lower_ino = r->lower_ino;
 	n->layer = (uint16_t)r->layer;
 	n->nlink_adj = (int16_t)-r->nlink_lost;
 	if (r->upper)
-		n->flags |= NODE_UPPER;
+		node_set(n, NODE_UPPER);
 	if (set_stack(u, n, r) < 0 || set_index(u, n, r) < 0) {
 		node_drop(u, n);
 		return NULL;
@@ -609,11 +609,11 @@ int resolve_node(struct union_fs *u, struct node *dir, const char *name, struct 
 	}
 	n->nlookup++;
 	ret->nodeid = node_id(u, n);
-	plain = !!(n->flags & NODE_UPPER) == r->upper && !(n->flags & NODE_INDEXED) && !n->nlink_adj;
+	plain = !!node_has(n, NODE_UPPER) == r->upper && !node_has(n, NODE_INDEXED) && !n->nlink_adj;
 	if (plain) {
 		ret->st = r->st;
 		if (r->st.stx_mode & (S_ISUID | S_ISGID))
-			n->flags |= NODE_SETID;
+			node_set(n, NODE_SETID);
 		attr_to_view(u, n, &ret->st);
 		n->refs--;
 		table_unlock(u);

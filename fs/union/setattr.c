@@ -159,7 +159,7 @@ int union_kill_priv(struct union_fs *u, uint64_t nodeid, bool force)
 	if (!n)
 		return -ESTALE;
 	/* without privilege, the backing file system has cleared them by itself */
-	if (__atomic_load_n(&n->flags, __ATOMIC_RELAXED) & NODE_SETID && (force || !u->privileged)) {
+	if (node_has(n, NODE_SETID) && (force || !u->privileged)) {
 		fd = locate_path_fd(u, n);
 		r = fd < 0 ? fd : 0;
 		if (!r && force)

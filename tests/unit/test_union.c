@@ -358,7 +358,7 @@ static void test_reserved(void **state)
 	/* a user's own attribute of that name is stored so that it means nothing */
 	assert_int_equal(union_setxattr(fx.u, id, "trusted.overlay.opaque", "y", 1, 0), 0);
 	assert_int_equal(union_getxattr(fx.u, id, "trusted.overlay.opaque", buf, sizeof(buf)), 1);
-	assert_true(union_listxattr(fx.u, id, names, sizeof(names)) > 0);
+	assert_true(union_listxattr(fx.u, id, true, names, sizeof(names)) > 0);
 	(void)snprintf(names, sizeof(names), "%s/up/file", fx.base);
 	assert_int_equal(lgetxattr(names, "trusted.overlay.overlay.opaque", buf, sizeof(buf)), 1);
 	assert_true(lgetxattr(names, "trusted.overlay.opaque", buf, sizeof(buf)) < 0);
@@ -377,7 +377,7 @@ static void test_own_attributes(void **state)
 	fx_open(&fx);
 	assert_int_equal(union_setattr(fx.u, node(&fx, "d/f"), &mode, &st), 0);
 	assert_int_equal(union_rename(fx.u, UNION_ROOT, "d", UNION_ROOT, "e", 0), 0);
-	n = union_listxattr(fx.u, node(&fx, "e"), names, sizeof(names));
+	n = union_listxattr(fx.u, node(&fx, "e"), true, names, sizeof(names));
 	assert_true(n >= 0);
 	for (i = 0; i < n; i += (ssize_t)strlen(names + i) + 1)
 		assert_null(strstr(names + i, "overlay."));
