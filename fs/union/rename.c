@@ -32,8 +32,11 @@
 #include "fs/union/work.h"
 #include "lib/sys.h"
 
-/* As the kernel's redirect_max: longer paths are refused with EXDEV. */
-#define REDIRECT_MAX 256
+/*
+ * Longer paths are refused with EXDEV. The kernel writes none beyond its
+ * redirect_max (256), but reads any.
+ */
+#define REDIRECT_MAX 3000
 
 /* One end of a rename. */
 struct end {
@@ -101,6 +104,9 @@ static int free_from_name(struct union_fs *u, struct node *n, struct node *newpa
 		(void)layer;
 		r = strlen(path) > REDIRECT_MAX ? -EXDEV :
 						  ovl_set_redirect(u, fdcache_fd(dir), path);
+		/* the attribute does not fit, or there are none here */
+		if (r == -E2BIG || r == -ERANGE || r == -EOPNOTSUPP)
+			r = -EXDEV;
 	}
 	fdcache_put(u, dir);
 	return r;

@@ -377,8 +377,10 @@ int resolve(struct union_fs *u, struct node *dir, const char *name, struct resol
 		if (hint.only && any && !s.renamed)
 			break;
 		r = search_dir(&s, layer, &e, &lname);
-		if (r == -ENOENT)
+		if (r == -ENOENT) {
+			r = 0;
 			continue;
+		}
 		if (r < 0)
 			break;
 		d = fdcache_dir(e);

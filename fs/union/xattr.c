@@ -22,6 +22,13 @@ static bool is_acl(const char *name)
 	return !strcmp(name, ACL_ACCESS_XATTR) || !strcmp(name, ACL_DEFAULT_XATTR);
 }
 
+/* Others no file system takes: nothing need be copied up to find that out. */
+static bool has_namespace(const char *name)
+{
+	return !strncmp(name, "user.", 5) || !strncmp(name, "trusted.", 8) ||
+	       !strncmp(name, "security.", 9) || !strncmp(name, "system.", 7);
+}
+
 /* Maps the ids in an ACL, to the mount's view or to the host's. */
 static int map_acl(struct union_fs *u, void *val, size_t size, bool view)
 {
@@ -132,7 +139,7 @@ int union_setxattr(struct union_fs *u, uint64_t nodeid, const char *name, const 
 	struct node *n;
 	int r = 0;
 
-	if (is_acl(name) && !u->cfg.acl)
+	if ((is_acl(name) && !u->cfg.acl) || !has_namespace(name))
 		return -EOPNOTSUPP;
 	stored = ovl_xattr_escape(u, name, esc);
 	if (!stored)
