@@ -56,7 +56,8 @@ static const char usage[] =
 "  --drop-caches     drop the kernel's caches now and then\n"
 "  --userxattr       layers carry user.overlay.* marks\n"
 "  --no WHAT         leave out: ino ctime holes acl xattr uids remount\n"
-"                    dir-rename wh-files stray getflags direct links\n"
+"                    dir-rename wh-files stray getflags direct links odd-xattrs\n"
+"                    long-names\n"
 "  --save FILE       where a failing, shrunk sequence goes\n"
 "  --shrink-time S   give up shrinking after S seconds (120); 0: do not\n"
 "  --replay FILE     run what --save saved\n";
@@ -77,6 +78,8 @@ static int set_no(struct config *c, const char *what)
 		{ "acl", &c->gen.acl, 0 },
 		{ "xattr", &c->gen.xattr, 0 },
 		{ "uids", &c->gen.uids, 0 },
+		{ "odd-xattrs", &c->gen.odd_xattrs, 0 },
+		{ "long-names", &rand_name_long, 0 },
 		{ "remount", &c->gen.remount, 0 },
 		{ "dir-rename", &c->gen.dir_rename, 0 },
 		{ "getflags", &c->gen.getflags, 0 },
@@ -202,7 +205,7 @@ int main(int argc, char **argv)
 		.umount = "umount \"$MNT\"", .ops = 1000, .layers = 3,
 		.entries = 80, .shrink_time = 120,
 		.gen = {
-			.acl = 1, .dir_rename = 1, .xattr = 1, .getflags = 1,
+			.odd_xattrs = 1, .acl = 1, .dir_rename = 1, .xattr = 1, .getflags = 1,
 			.direct = 1, .remount = 1, .check_every = 100,
 		},
 	};

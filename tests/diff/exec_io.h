@@ -71,7 +71,13 @@ static inline void io_rw(struct exec *x, const struct op *o)
 static inline void io_lseek(struct exec *x, const struct op *o)
 {
 	int fd = exec_fd(x, o->slot);
+	struct stat st;
 
+	/* what offsets in a directory mean is the filesystem's own affair */
+	if (!fstat(fd, &st) && S_ISDIR(st.st_mode)) {
+		res_set(x->res, lseek(fd, 0, SEEK_SET));
+		return;
+	}
 	res_set(x->res, lseek(fd, o->a[0], (int)o->a[1]));
 	/* the file's identity tells the parent whether holes are comparable */
 	if (o->a[1] >= SEEK_DATA)
@@ -183,7 +189,9 @@ static inline void io_copy_range(struct exec *x, const struct op *o)
 	long long total = 0, len = o->a[3];
 	ssize_t n = 0;
 
-	if (in == out && in >= 0) {	/* the result of overlaps is vague */
+	/* overlaps are vague, O_DIRECT's rules are the filesystem's own */
+	if ((in == out && in >= 0) || fcntl(in, F_GETFL) & O_DIRECT ||
+	    fcntl(out, F_GETFL) & O_DIRECT) {
 		errno = EINVAL;
 		res_set(x->res, -1);
 		return;
@@ -225,8 +233,12 @@ static inline void io_lock(struct exec *x, const struct op *o)
 static inline void io_flags(struct exec *x, const struct op *o)
 {
 	int fd = exec_fd(x, o->slot);
+	struct stat st;
 	int fl = 0;
 
+	/* a directory's flags pass on to what is made in it, or do not */
+	if (o->kind == OP_setflags && !fstat(fd, &st) && !S_ISREG(st.st_mode))
+		return;
 	if (res_set(x->res, ioctl(fd, FS_IOC_GETFLAGS, &fl)))
 		return;
 	if (o->kind == OP_getflags) {
@@ -263,6 +275,9 @@ static inline void io_fd_meta(struct exec *x, const struct op *o)
 		break;
 	case OP_fallocate:
 		res_set(r, fallocate(fd, (int)o->a[0], o->a[1], o->a[2]));
+		/* reading what is allocated but not written makes it data */
+		r->lax = LAX_HOLES;
+		r->has_st = !xstatx(fd, "", AT_EMPTY_PATH, &r->st);
 		break;
 	case OP_fchmod:
 		res_set(r, fchmod(fd, (mode_t)o->a[0]));

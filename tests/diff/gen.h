@@ -22,6 +22,7 @@ struct gen {
 	/* what to try at all */
 	int privileged;		/* root's operations: devices, trusted */
 	int uids;		/* other uids can be played */
+	int odd_xattrs;		/* names that no filesystem takes */
 	int acl, dir_rename, xattr, getflags, direct, remount, drop_caches;
 	int check_every;
 	int userxattr;
@@ -81,6 +82,12 @@ static inline void gen_path(struct gen *g, char *out)
 		gen_new_path(g, out);
 }
 
+static inline int gen_is_dir(const struct gen *g, const char *path)
+{
+	return g->dirs.n && bsearch(&path, g->dirs.v, g->dirs.n,
+				    sizeof(*g->dirs.v), cmp_names) != NULL;
+}
+
 static inline void gen_dir(struct gen *g, char *out)
 {
 	if (g->dirs.n && rng_pct(&g->rng, 90))
@@ -135,6 +142,8 @@ static inline void gen_xattr_name(struct gen *g, char *out)
 	uint64_t k = rng_below(&g->rng, g->privileged ? 15 : 9);
 
 	if (!g->acl && (k == 4 || k == 5))
+		k = 0;
+	if (!g->odd_xattrs && (k == 8 || k == 14))
 		k = 0;
 	if (k == 13)	/* a name of the format: an exception of I3 */
 		k = 1;
@@ -203,8 +212,9 @@ static inline void gen_open(struct gen *g, struct op *o)
 		fl |= O_PATH;
 	if (rng_pct(r, 5))
 		fl |= O_NOATIME;
+	/* with O_APPEND, where a write lands is not aligned */
 	if (g->direct && rng_pct(r, 6))
-		fl |= O_DIRECT;
+		fl = (fl | O_DIRECT) & ~O_APPEND;
 	if (fl & O_EXCL && !(fl & O_CREAT))
 		fl &= ~O_EXCL;		/* on a block device it means more */
 	o->a[0] = fl;
@@ -363,6 +373,9 @@ static inline void gen_names(struct gen *g, struct op *o)
 			gen_new_path(g, o->p2);
 		o->a[0] = rng_pct(r, 60) ? 0 : rng_pct(r, 50) ?
 			RENAME_NOREPLACE : RENAME_EXCHANGE;
+		if (!g->dir_rename && (gen_is_dir(g, o->p1) ||
+				       gen_is_dir(g, o->p2)))
+			o->kind = OP_stat;
 		break;
 	case OP_mknod:
 		if (rng_pct(r, 80))
@@ -490,6 +503,8 @@ static inline void gen_dirfd(struct gen *g, struct op *o)
 
 	if (!o->p1[0] || !rng_pct(r, 12))
 		return;
+	if (o->kind == OP_rename && !g->dir_rename)
+		return;		/* who knows what the name is there */
 	o->d1 = gen_slot(g, 2);
 	base = strrchr(o->p1, '/');
 	if (base && rng_pct(r, 70))

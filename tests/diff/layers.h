@@ -135,6 +135,8 @@ static inline struct lent *layers_add(struct layers *l, struct rng *g,
 	return e;
 }
 
+static int rand_name_long = 1;	/* 255 bytes, and one more */
+
 /* A new name: mostly from a small set, so that layers and operations meet. */
 static inline void rand_name(struct rng *g, char *out)
 {
@@ -145,6 +147,8 @@ static inline void rand_name(struct rng *g, char *out)
 	uint64_t k = rng_below(g, 100);
 	size_t i, n;
 
+	if (k >= 97 && !rand_name_long)
+		k = 0;
 	if (k < 88) {
 		sprintf(out, "%c%u", "fdabxy"[rng_below(g, 6)],
 			(unsigned int)rng_below(g, 12));
