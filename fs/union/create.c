@@ -159,9 +159,6 @@ static int make_in_place(struct union_fs *u, const struct parent *p, const char 
 	case S_IFREG:
 		r = sys_openat(parent_fd(p), name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW,
 			       mode & 07777);
-		/* the file system may have dropped setgid from an owner outside of its group */
-		if (r >= 0 && mode & (S_ISUID | S_ISGID) && sys_fchmod(r, mode & 07777) < 0)
-			return r;
 		return r;
 	case S_IFDIR:
 		r = sys_mkdirat(parent_fd(p), name, mode & 07777);

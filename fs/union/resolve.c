@@ -41,6 +41,8 @@ struct search {
 	uint16_t lflags[MAX_LAYERS];
 	unsigned n;
 	bool renamed; /* name or path is not dir's and the asked one any more */
+	bool stop; /* on the way to abs, a layer hid everything below it */
+	char next_abs[PATH_MAX]; /* abs for the layers below, or "": the same */
 };
 
 void resolve_release(struct resolved *r)
@@ -76,34 +78,118 @@ static void search_init(struct search *s, struct union_fs *u, struct node *dir, 
 	table_unlock(u);
 }
 
+/* A directory on the way to abs carries a redirect: where the layers below are asked. */
+static int redirect_on_way(struct search *s, const char *before, const char *after,
+			   const char *redirect)
+{
+	int n;
+
+	if (*redirect == '/')
+		n = snprintf(s->next_abs, sizeof(s->next_abs), "%s%s", redirect, after);
+	else
+		n = snprintf(s->next_abs, sizeof(s->next_abs), "%s/%s%s", before, redirect, after);
+	return n < 0 || (size_t)n >= sizeof(s->next_abs) ? -EIO : 0;
+}
+
+/*
+ * One step on the way to abs: @dir/@name, which is to be a directory, for what
+ * it says of the layers below. -ENOENT where the way ends in this layer.
+ */
+static int step(struct search *s, const struct layer_dir *dir, const char *before, const char *name,
+		const char *after)
+{
+	const struct layer_ops *ops = dir->layer->ops;
+	char wh[256 + sizeof(LAYER_WH_PREFIX)];
+	struct ovl_marks m;
+	struct statx st;
+	int r;
+
+	(void)snprintf(wh, sizeof(wh), LAYER_WH_PREFIX "%.*s", 251, name);
+	if (ops->stat(dir, wh, &st) == 0)
+		s->stop = true;
+	r = ops->stat(dir, name, &st);
+	if (r < 0)
+		return r;
+	if (!S_ISDIR(st.stx_mode)) {
+		s->stop = true;
+		return -ENOENT;
+	}
+	if (dir->layer->id >= s->u->nlower)
+		return 0;
+	r = ovl_read_marks(s->u, dir, name, &m);
+	if (r < 0)
+		return r;
+	if (m.opaque)
+		s->stop = true;
+	if (m.redirect && s->u->cfg.redirect_follow)
+		r = redirect_on_way(s, before, after, m.redirect);
+	ovl_marks_release(&m);
+	return r;
+}
+
+/*
+ * Opens the directory of abs in @l, as a lookup of each part would: what
+ * hides, is opaque or redirected on the way counts for the layers below.
+ */
+static int walk_abs(struct search *s, struct layer *l, struct layer_dir *ret)
+{
+	char path[PATH_MAX], name[256];
+	char *p, *e;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "%s", s->abs);
+	*ret = l->root;
+	ret->fd = l->root.fd < 0 ? -1 : sys_dup(l->root.fd);
+	if (l->root.fd >= 0 && ret->fd < 0)
+		return ret->fd;
+	for (p = path; (e = strchr(p + 1, '/')); p = e) {
+		struct layer_dir next;
+
+		*e = 0;
+		(void)snprintf(name, sizeof(name), "%s", p + 1);
+		*p = 0;
+		*e = '/';
+		r = step(s, ret, path, name, e);
+		*p = '/';
+		if (!r)
+			r = l->ops->dir_open(ret, name, &next);
+		sys_close(ret->fd);
+		if (r < 0)
+			return r == -ENOTDIR || r == -ELOOP ? -ENOENT : r;
+		*ret = next;
+	}
+	return 0;
+}
+
 /* Opens the directory in which @layer is asked, and says for which name. */
 static int search_dir(struct search *s, unsigned layer, struct fdent **ret, const char **ret_name)
 {
 	struct layer *l = layer ? s->u->lower[layer - 1] : s->u->upper;
 	struct layer_dir d;
-	char *slash;
 	int r;
 
 	if (!s->abs[0]) {
 		*ret_name = s->name;
 		return locate_dir(s->u, s->dir, layer, ret);
 	}
-	slash = strrchr(s->abs, '/');
-	*ret_name = slash + 1;
-	if (slash == s->abs) {
-		d = l->root;
-		d.fd = d.fd < 0 ? -1 : sys_dup(d.fd);
-		if (l->root.fd >= 0 && d.fd < 0)
-			return d.fd;
-	} else {
-		*slash = 0;
-		r = l->ops->dir_open(&l->root, s->abs + 1, &d);
-		*slash = '/';
-		if (r < 0)
-			return r == -ENOTDIR || r == -ELOOP ? -ENOENT : r;
-	}
+	*ret_name = strrchr(s->abs, '/') + 1;
+	r = walk_abs(s, l, &d);
+	if (r < 0)
+		return r;
 	*ret = fdcache_once(s->u, &d);
 	return *ret ? 0 : -ENOMEM;
+}
+
+/* Before the next layer is asked: false where there is nothing more to ask. */
+static bool search_goes_on(struct search *s)
+{
+	if (s->stop)
+		return false;
+	if (s->next_abs[0]) {
+		(void)snprintf(s->abs, sizeof(s->abs), "%s", s->next_abs);
+		s->next_abs[0] = 0;
+	}
+	return true;
 }
 
 /* From now on the layers are asked for what @redirect says. */
@@ -374,7 +460,7 @@ int resolve(struct union_fs *u, struct node *dir, const char *name, struct resol
 
 		if (hint.layer != MAX_LAYERS && !any && layer < hint.layer)
 			continue;
-		if (hint.only && any && !s.renamed)
+		if ((hint.only && any && !s.renamed) || !search_goes_on(&s))
 			break;
 		r = search_dir(&s, layer, &e, &lname);
 		if (r == -ENOENT) {

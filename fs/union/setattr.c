@@ -130,7 +130,7 @@ int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *
 		fd = locate_path_fd(u, n);
 		r = fd < 0 ? fd : 0;
 	}
-	if (!r && a->valid & UNION_SET_KILL_PRIV)
+	if (!r && a->valid & UNION_SET_KILL_PRIV && S_ISREG(n->mode))
 		r = kill_priv_fd(u, n, fd);
 	if (!r && a->valid & (UNION_SET_MODE | UNION_SET_UID | UNION_SET_GID))
 		r = set_owner_mode(u, n, fd, a);
