@@ -10,6 +10,7 @@
 
 #include "fs/fuse/daemon.h"
 #include "fs/fuse/ops.h"
+#include "fs/fuse/passthrough.h"
 #include "fs/fuse/pool.h"
 #include "fs/fuse/session.h"
 #include "fs/fuse/stats.h"
@@ -86,6 +87,7 @@ static void fill_ops(const struct options *o, bool live, const struct union_conf
 		     struct ops *ops)
 {
 	bool short_lived = live && !o->has_timeout;
+	const char *why;
 
 	ops->entry_timeout = short_lived ? LIVE_TIMEOUT : o->entry_timeout;
 	ops->attr_timeout = short_lived ? LIVE_TIMEOUT : o->attr_timeout;
@@ -93,6 +95,11 @@ static void fill_ops(const struct options *o, bool live, const struct union_conf
 	ops->passthrough = o->passthrough == OPTIONS_PASSTHROUGH_ON ? OPS_PASSTHROUGH_ON :
 			   o->passthrough == OPTIONS_PASSTHROUGH_STRICT ? OPS_PASSTHROUGH_STRICT :
 									  OPS_PASSTHROUGH_OFF;
+	why = ops->passthrough != OPS_PASSTHROUGH_OFF ? passthrough_denied() : NULL;
+	if (why) {
+		log_warn("no passthrough %s: files are cached instead", why);
+		ops->passthrough = OPS_PASSTHROUGH_OFF;
+	}
 	ops->live = live;
 	ops->writeback = o->writeback;
 	ops->acl = c->acl;
@@ -106,10 +113,21 @@ static void fill_ops(const struct options *o, bool live, const struct union_conf
 	ops->congestion_threshold = o->congestion_threshold;
 }
 
+/* What ready() is told. */
+struct start {
+	const struct options *o;
+	struct ops *ops;
+};
+
 static int ready(void *arg)
 {
-	const struct options *o = arg;
+	const struct start *s = arg;
+	const struct options *o = s->o;
 
+	/* here its complaints are still seen */
+	if (s->ops->passthrough != OPS_PASSTHROUGH_OFF)
+		(void)passthrough_usable(s->ops->pt,
+					 fuse_session_fd(session_fuse(s->ops->session)));
 	if (!o->foreground)
 		log_to_syslog();
 	return daemon_ready();
@@ -154,7 +172,7 @@ static int serve(struct options *o, struct ops *ops)
 	if (!r)
 		r = session_mount(ops->session);
 	if (!r)
-		r = session_run(ops->session, ready, o);
+		r = session_run(ops->session, ready, &(struct start){ .o = o, .ops = ops });
 	if (r < 0)
 		log_err("%s: %s", o->mountpoint, strerror(-r));
 	pool_free(ops->pool);
@@ -190,7 +208,10 @@ static int run(struct options *o)
 	}
 	if (!r)
 		r = pool_new(0, 0, &ops.pool);
+	if (!r && ops.passthrough != OPS_PASSTHROUGH_OFF)
+		r = passthrough_new(ops.u, ops.passthrough == OPS_PASSTHROUGH_STRICT, &ops.pt);
 	r = r < 0 ? EXIT_FAILURE : serve(o, &ops);
+	passthrough_free(ops.pt);
 	stats_close(ops.stats);
 	union_close(ops.u);
 	return r;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "fs/fuse/passthrough.h"
 #include "fs/fuse/pool.h"
 #include "fs/fuse/session.h"
 #include "fs/fuse/stats.h"
@@ -45,7 +46,7 @@ void ops_entry(const struct ops *o, const struct union_entry *in, struct fuse_en
 	}
 	out->generation = 1; /* ids are never used twice */
 	out->entry_timeout = o->entry_timeout;
-	out->attr_timeout = o->attr_timeout;
+	out->attr_timeout = ops_attr_timeout(o, in->nodeid);
 	ops_stat(&in->st, &out->attr);
 }
 
@@ -76,9 +77,13 @@ void ops_reply_entry(fuse_req_t req, int r, const struct union_entry *e)
 		union_forget(o->u, e->nodeid, 1);
 }
 
-void ops_reply_attr(fuse_req_t req, int r, const struct statx *st)
+double ops_attr_timeout(const struct ops *o, uint64_t ino)
 {
-	struct ops *o = ops_of(req);
+	return o->pt && passthrough_written(o->pt, ino) ? 0 : o->attr_timeout;
+}
+
+void ops_reply_attr(fuse_req_t req, int r, uint64_t ino, const struct statx *st)
+{
 	struct stat s;
 
 	if (r < 0) {
@@ -86,7 +91,7 @@ void ops_reply_attr(fuse_req_t req, int r, const struct statx *st)
 		return;
 	}
 	ops_stat(st, &s);
-	(void)fuse_reply_attr(req, &s, o->attr_timeout);
+	(void)fuse_reply_attr(req, &s, ops_attr_timeout(ops_of(req), ino));
 }
 
 /* --- jobs ---------------------------------------------------------------- */
@@ -153,18 +158,24 @@ void ops_init(void *userdata, struct fuse_conn_info *conn)
 	(void)fuse_set_feature_flag(conn, FUSE_CAP_DONT_MASK);
 	(void)fuse_set_feature_flag(conn, FUSE_CAP_PARALLEL_DIROPS);
 	(void)fuse_set_feature_flag(conn, FUSE_CAP_CACHE_SYMLINKS);
-	/* in passthrough mode the kernel writes by itself, and clears by itself */
-	if (o->passthrough == OPS_PASSTHROUGH_OFF)
-		(void)fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+	if (o->passthrough != OPS_PASSTHROUGH_OFF) {
+		/* libfuse counts from 0 */
+		conn->max_backing_stack_depth = passthrough_stack_depth(o->pt) - 1;
+		if (!fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
+			log_warn("the kernel has no passthrough: files are cached instead");
+			o->passthrough = OPS_PASSTHROUGH_OFF;
+		}
+	}
+	/*
+	 * Without it the kernel asks for security.capability before every write.
+	 * What it writes by itself it tells us of by an empty SETATTR where setuid
+	 * or setgid must go.
+	 */
+	(void)fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
 	if (o->acl)
 		(void)fuse_set_feature_flag(conn, FUSE_CAP_POSIX_ACL);
 	if (o->writeback)
 		(void)fuse_set_feature_flag(conn, FUSE_CAP_WRITEBACK_CACHE);
-	if (o->passthrough != OPS_PASSTHROUGH_OFF) {
-		if (!fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH))
-			log_warn("the kernel has no passthrough: files are cached instead");
-		conn->max_backing_stack_depth = 1;
-	}
 	if (o->max_write)
 		conn->max_write = o->max_write;
 	if (o->max_read)

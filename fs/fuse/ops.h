@@ -58,7 +58,9 @@ struct union_cred ops_cred(fuse_req_t req);
 void ops_reply(fuse_req_t req, int r);
 /* Replies with @e if @r is 0; takes its lookup back when the kernel has gone. */
 void ops_reply_entry(fuse_req_t req, int r, const struct union_entry *e);
-void ops_reply_attr(fuse_req_t req, int r, const struct statx *st);
+void ops_reply_attr(fuse_req_t req, int r, uint64_t ino, const struct statx *st);
+/* How long the kernel may believe the attributes of @ino: seconds. */
+double ops_attr_timeout(const struct ops *o, uint64_t ino);
 
 /* A request that may be done by a worker. */
 struct job {

@@ -14,7 +14,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct statx st;
 
 	(void)fi;
-	ops_reply_attr(req, union_getattr(ops_of(req)->u, ino, &st), &st);
+	ops_reply_attr(req, union_getattr(ops_of(req)->u, ino, &st), ino, &st);
 }
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
@@ -29,7 +29,7 @@ static void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct
 	if (r < 0)
 		ops_reply(req, r);
 	else
-		(void)fuse_reply_statx(req, 0, &st, ops_of(req)->attr_timeout);
+		(void)fuse_reply_statx(req, 0, &st, ops_attr_timeout(ops_of(req), ino));
 }
 #endif
 
@@ -37,7 +37,7 @@ static void do_setattr(struct job *j)
 {
 	struct statx st;
 
-	ops_reply_attr(j->req, union_setattr(j->o->u, j->ino, &j->attr, &st), &st);
+	ops_reply_attr(j->req, union_setattr(j->o->u, j->ino, &j->attr, &st), j->ino, &st);
 }
 
 static void set_time(int to_set, int bit, int now_bit, const struct timespec *in, unsigned flag,

@@ -235,6 +235,18 @@ bool union_change_is_slow(struct union_fs *u, uint64_t nodeid)
 	return slow;
 }
 
+int union_in_upper(struct union_fs *u, uint64_t nodeid)
+{
+	struct node *n = use_node(u, nodeid);
+	int r;
+
+	if (!n)
+		return -ESTALE;
+	r = node_has(n, NODE_UPPER);
+	unuse_node(u, n);
+	return r;
+}
+
 int union_backing_fd(struct union_fs *u, uint64_t nodeid, bool write, bool *ret_upper)
 {
 	struct io io;

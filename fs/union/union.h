@@ -186,6 +186,9 @@ int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plu
  */
 bool union_change_is_slow(struct union_fs *u, uint64_t nodeid);
 
+/* 1 where the file is in the upper, which it never leaves again; 0 where it is not yet. */
+int union_in_upper(struct union_fs *u, uint64_t nodeid);
+
 /* For messages: the path of @nodeid as last known, in a static thread-local buffer. */
 const char *union_path(struct union_fs *u, uint64_t nodeid);
 
