@@ -327,6 +327,14 @@ container_tree()
 		podman umount "$1" >/dev/null' - "$1"
 }
 
+# settled LIST...: take out of lists what podman puts into a container by
+# itself while it runs, and fractions of seconds, which its commits lose.
+settled()
+{
+	sed -i -E -e 's/\t(-?[0-9]+)\.[0-9]{10}\t/\t\1\t/' \
+		-e '/^[^\t]*\.\/(proc|sys|dev|run|etc)(\/|\t|$)/d' "$@"
+}
+
 # store_end: remove what is in the store, and see that no daemon of it is
 # left.
 store_end()

@@ -21,8 +21,7 @@ run_podman_build()
 		"$T/context" >/dev/null
 	image_tree built >"$T/built.list"
 	image_tree flat >"$T/flat.list"
-	sed -i -E '/^[^\t]*\.\/(proc|sys|dev|run|etc)(\/|\t|$)/d' \
-		"$T/built.list" "$T/flat.list"
+	settled "$T/built.list" "$T/flat.list"
 	same_file 'squashed image' "$T/built.list" "$T/flat.list"
 	build_end
 }

@@ -62,13 +62,6 @@ work()
 		mkfifo /fifo'
 }
 
-# settled WHAT-LIST...: take out of lists what podman puts into a container by
-# itself while it runs.
-settled()
-{
-	sed -i -E '/^[^\t]*\.\/(proc|sys|dev|run|etc)(\/|\t|$)/d' "$@"
-}
-
 # The same archive in a store without a union: the same tree; the same work
 # done in it: the same result and the same podman diff.
 check_load()
