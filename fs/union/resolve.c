@@ -27,7 +27,6 @@
 #include "fs/union/attr.h"
 #include "fs/union/locate.h"
 #include "fs/union/nlink.h"
-#include "lib/log.h"
 #include "lib/sys.h"
 
 /* The search for one name. */
@@ -65,6 +64,8 @@ static void search_init(struct search *s, struct union_fs *u, struct node *dir, 
 	s->abs[0] = 0;
 	s->n = 0;
 	s->renamed = false;
+	s->stop = false;
+	s->next_abs[0] = 0;
 	table_lock(u);
 	if (node_has(dir, NODE_UPPER)) {
 		s->lflags[s->n] = 0;
@@ -271,52 +272,62 @@ static int resolve_upper_file(struct union_fs *u, const struct layer_dir *d, con
 	uint64_t ino;
 	unsigned fs;
 	ssize_t n;
+	int r;
 
 	ret->ino = show_ino(u, u->upper, &ret->st);
 	/* nearly all have no attribute at all: one call says so */
 	n = d->layer->ops->listxattr(d, name, list, sizeof(list));
 	if (n == 0 || n == -EOPNOTSUPP)
 		return 0;
-	if (d->layer->ops->getxattr(d, name, ovl_attr(u, "metacopy", attr), NULL, 0) >= 0) {
-		log_err("%s: %s has only metadata (overlay.metacopy), which is not supported",
-			u->upper->path, name);
-		return -EIO;
-	}
-	ovl_read_origin(u, d, name, &o);
-	if (!o.len)
-		return 0;
+	if (n < 0 && !ovl_xattr_absent((int)n))
+		return (int)n;
+	n = d->layer->ops->getxattr(d, name, ovl_attr(u, "metacopy", attr), NULL, 0);
+	if (n >= 0)
+		return ovl_bad(d, name, "has only metadata, which is not supported");
+	if (!ovl_xattr_absent((int)n))
+		return (int)n;
+	r = ovl_read_origin(u, d, name, &o);
+	if (r < 0 || !o.len)
+		return r;
 	if (ovl_origin_inode(u, &o, &ino, &fs))
 		ret->ino = ovl_map_ino(u, fs, ino);
 	if (ret->st.stx_nlink > 1 && u->index >= 0 && ovl_index_name(&o, ret->index)) {
 		struct statx st;
 
-		if (sys_statx(u->index, ret->index, AT_SYMLINK_NOFOLLOW, &st) < 0 ||
-		    st.stx_ino != ret->upper_ino)
+		r = sys_statx(u->index, ret->index, AT_SYMLINK_NOFOLLOW, &st);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		if (r < 0 || st.stx_ino != ret->upper_ino)
 			ret->index[0] = 0;
 	}
 	return 0;
 }
 
 /* A lower file with several names may have been copied up by another one. */
-static void resolve_indexed(struct union_fs *u, const struct layer_dir *d, const char *name,
-			    struct resolved *ret)
+static int resolve_indexed(struct union_fs *u, const struct layer_dir *d, const char *name,
+			   struct resolved *ret)
 {
 	char index[OVL_INDEX_NAME_MAX];
 	struct ovl_origin o;
 	struct statx st;
+	int r;
 
 	if (ret->st.stx_nlink < 2 || u->index < 0)
-		return;
-	ovl_origin_of(u, d, name, &o);
-	if (!ovl_index_name(&o, index) ||
-	    sys_statx(u->index, index, AT_SYMLINK_NOFOLLOW, &st) < 0 || layer_is_whiteout(&st) ||
-	    (st.stx_mode & S_IFMT) != (ret->st.stx_mode & S_IFMT))
-		return;
+		return 0;
+	r = ovl_origin_of(u, d, name, &o);
+	if (r < 0 || !ovl_index_name(&o, index))
+		return r;
+	r = sys_statx(u->index, index, AT_SYMLINK_NOFOLLOW, &st);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (layer_is_whiteout(&st) || (st.stx_mode & S_IFMT) != (ret->st.stx_mode & S_IFMT))
+		return 0;
 	memcpy(ret->index, index, sizeof(index));
 	ret->lower_nlink = ret->st.stx_nlink;
 	ret->upper = true;
 	ret->upper_ino = st.stx_ino;
 	ret->st = st;
+	return 0;
 }
 
 static int found_file(struct search *s, unsigned layer, const struct layer_dir *d, const char *name,
@@ -338,10 +349,12 @@ static int found_file(struct search *s, unsigned layer, const struct layer_dir *
 	ret->ino = show_ino(s->u, s->u->lower[layer - 1], st);
 	r = attr_override(d, name, &ret->st);
 	if (!r)
-		resolve_indexed(s->u, d, name, ret);
-	if (!r && !ret->upper && st->stx_nlink > 1)
-		ret->nlink_lost = nlink_lost(s->u, d, name);
-	return r;
+		r = resolve_indexed(s->u, d, name, ret);
+	if (!r && !ret->upper && st->stx_nlink > 1) {
+		r = nlink_lost(s->u, d, name);
+		ret->nlink_lost = r < 0 ? 0 : r;
+	}
+	return r < 0 ? r : 0;
 }
 
 /* The path in the layer of what was found there under another name than asked. */
@@ -477,14 +490,15 @@ int resolve(struct union_fs *u, struct node *dir, const char *name, struct resol
 			continue;
 		}
 		if (r == 0) {
-			stop = layer_is_whiteout(&st) ||
-			       (any && !S_ISDIR(st.stx_mode)) ||
-			       (s.lflags[i] & DSTACK_XWHITEOUTS && S_ISREG(st.stx_mode) &&
-				ovl_is_xwhiteout(u, d, lname));
+			stop = layer_is_whiteout(&st) || (any && !S_ISDIR(st.stx_mode));
+			if (!stop && s.lflags[i] & DSTACK_XWHITEOUTS && S_ISREG(st.stx_mode)) {
+				r = ovl_is_xwhiteout(u, d, lname);
+				stop = r == 1;
+			}
 			/* a listing that gave the hint has seen the .wh. files above */
 			if (!any && hint.layer == layer)
 				asked = i;
-			if (!stop && i > asked) {
+			if (r == 0 && !stop && i > asked) {
 				r = aufs_hidden(&s, asked, i);
 				stop = r == 1;
 				asked = i;
@@ -541,10 +555,12 @@ int resolve_lower_has(struct union_fs *u, struct node *dir, const char *name)
 			fdcache_put(u, e);
 			return 0;
 		}
-		if (r == 0 && s.lflags[i] & DSTACK_XWHITEOUTS && S_ISREG(st.stx_mode) &&
-		    ovl_is_xwhiteout(u, fdcache_dir(e), lname)) {
-			fdcache_put(u, e);
-			return 0;
+		if (r == 0 && s.lflags[i] & DSTACK_XWHITEOUTS && S_ISREG(st.stx_mode)) {
+			r = ovl_is_xwhiteout(u, fdcache_dir(e), lname);
+			if (r == 1) {
+				fdcache_put(u, e);
+				return 0;
+			}
 		}
 		fdcache_put(u, e);
 		if (r == -ENOENT)
@@ -688,6 +704,7 @@ int resolve_node(struct union_fs *u, struct node *dir, const char *name, struct 
 {
 	bool plain;
 	struct node *n;
+	int err;
 
 	table_lock(u);
 	n = find_or_make(u, dir, name, r);
@@ -708,10 +725,13 @@ int resolve_node(struct union_fs *u, struct node *dir, const char *name, struct 
 		return 0;
 	}
 	table_unlock(u);
-	if (attr_get(u, n, &ret->st) < 0)
-		ret->st = r->st;
+	err = attr_get(u, n, &ret->st);
 	table_lock(u);
-	n->refs--;
+	if (err < 0) {
+		n->nlookup--;
+		ret->nodeid = 0;
+	}
+	node_drop(u, n);
 	table_unlock(u);
-	return 0;
+	return err;
 }
