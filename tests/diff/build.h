@@ -222,7 +222,8 @@ static inline int build_trees(const struct layers *l, const char *work,
 	struct lent root = {
 		.type = 'd', .mode = 0777, .sec = 1000000000, .nsec = 12345,
 	};
-	char dir[PATH_MAX + 16];
+	char dir[PATH_MAX + 16], path[PATH_MAX * 2];
+	struct stat st;
 	size_t i;
 	int k;
 
@@ -232,6 +233,11 @@ static inline int build_trees(const struct layers *l, const char *work,
 			return -1;
 		for (i = 0; i < l->n; i++) {
 			if (l->v[i].layer != k)
+				continue;
+			snprintf(path, sizeof(path), "%s/%s", plain,
+				 l->v[i].path);
+			if (l->no_stray && l->v[i].type == 'w' &&
+			    lstat(path, &st))
 				continue;
 			if (build_one(l, dir, &l->v[i], 0))
 				continue;

@@ -16,7 +16,8 @@ struct pair {
 	uint64_t p_ino;		/* plain inode: number and birth */
 	int64_t p_bsec;
 	uint32_t p_bnsec;
-	int used;
+	int taken;		/* the slot is this inode's */
+	int used;		/* it has been seen in both trees */
 	uint64_t u_ino;
 	struct statx_timestamp pm, um, pc, uc;
 	int lax;
@@ -30,6 +31,7 @@ struct compare {
 	struct pair *pairs;	/* N_PAIRS, open addressing */
 	unsigned int dumps;
 	int no_ino;		/* the union has no stable st_ino */
+	int userxattr;		/* symlinks cannot carry their origin */
 	int no_ctime;
 	int no_holes;
 	struct timespec *start, *end;	/* of each operation */
@@ -66,7 +68,8 @@ static inline struct pair *cmp_pair(struct compare *c, const struct statx *p)
 
 	for (i = 0; i < N_PAIRS; i++) {
 		e = &c->pairs[(h + i) % N_PAIRS];
-		if (!e->used) {
+		if (!e->taken) {
+			e->taken = 1;
 			e->p_ino = p->stx_ino;
 			e->p_bsec = p->stx_btime.tv_sec;
 			e->p_bnsec = p->stx_btime.tv_nsec;
@@ -171,12 +174,15 @@ static inline int cmp_stat(struct compare *c, const char *path,
 				u->stx_rdev_major, u->stx_rdev_minor);
 	if (cmp_mtime(c, e, path, p, u))
 		return -1;
+	/* a first copy-up gives a file a new ctime, whatever it was for */
 	if (!c->no_ctime && e->used && !isdir && !(e->lax & LAX_TIME) &&
+	    ts_f(e->uc) > tsp_f(c->t0) &&
 	    ts_eq(e->pc, p->stx_ctime) && !ts_eq(e->uc, u->stx_ctime))
 		return cmp_fail(c, "ctime-changed",
 				"%s: ctime of the union changed from %.9f to %.9f, that of the plain tree did not",
 				path, ts_f(e->uc), ts_f(u->stx_ctime));
-	if (!c->no_ino && e->used && e->u_ino != u->stx_ino)
+	if (!c->no_ino && e->used && e->u_ino != u->stx_ino &&
+	    !(c->userxattr && !isdir && !S_ISREG(p->stx_mode)))
 		return cmp_fail(c, "ino-changed",
 				"%s: st_ino of the union changed from %llu to %llu (plain: still %llu)",
 				path, (unsigned long long)e->u_ino,

@@ -255,6 +255,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	umask(022);
+	acl_owner_may = !cfg.gen.privileged;
 	if (replay_file)
 		return replay(&cfg, replay_file);
 	if (!seeded)

@@ -211,9 +211,10 @@ static inline void exec_readdir(struct res *r, int fd, size_t bufsize)
  * create, rename and chmod names in it. What existed throughout must be
  * listed exactly once; that list is the result.
  */
-static inline void exec_readdir_mut(struct res *r, int dfd, const char *path,
-				    uint64_t seed)
+static inline void exec_readdir_mut(struct res *r, int dfd, const char *path, uint64_t seed,
+				    int no_dirs)
 {
+	struct stat st;
 	struct name_list before = { 0 }, seen = { 0 };
 	struct rng g = { .s = seed };
 	char nn[64];
@@ -237,6 +238,9 @@ static inline void exec_readdir_mut(struct res *r, int dfd, const char *path,
 			gone = SIZE_MAX;
 		snprintf(nn, sizeof(nn), "zz%u", (unsigned int)(seed % 997));
 		if (moved == gone || before.v[moved][0] == '.' ||
+		    (no_dirs && !fstatat(fd, before.v[moved], &st,
+					 AT_SYMLINK_NOFOLLOW) &&
+		     S_ISDIR(st.st_mode)) ||
 		    renameat2(fd, before.v[moved], fd, nn, RENAME_NOREPLACE))
 			moved = SIZE_MAX;
 		if (k != gone && k != moved && before.v[k][0] != '.')
@@ -319,6 +323,9 @@ static inline void exec_xattr_list(struct res *r, char *buf, ssize_t n)
 	names_free(&l);
 }
 
+/* A plain user must not shut itself out, or no layer of it can be read. */
+static int acl_owner_may;
+
 /* Values of system.posix_acl_* and security.capability, by seed. */
 static inline size_t special_value(const char *name, uint64_t seed, char *out)
 {
@@ -338,7 +345,7 @@ static inline size_t special_value(const char *name, uint64_t seed, char *out)
 } while (0)
 	if (!strncmp(name, "system.posix_acl", 16)) {
 		PUT32(2);
-		PUTACE(1, rng_below(&g, 8), -1);
+		PUTACE(1, rng_below(&g, 8) | (acl_owner_may ? 7u : 0), -1);
 		if (rng_pct(&g, 70))
 			PUTACE(2, rng_below(&g, 8), 1000);
 		PUTACE(4, rng_below(&g, 8), -1);

@@ -218,7 +218,8 @@ static inline void exec_dispatch(struct exec *x, const struct op *o)
 		exec_readdir(r, fd, (size_t)o->a[0]);
 		break;
 	case OP_readdir_mut:
-		exec_readdir_mut(r, d1, o->p1, (uint64_t)o->a[0]);
+		exec_readdir_mut(r, d1, o->p1, (uint64_t)o->a[0],
+				 (int)o->a[1]);
 		break;
 	case OP_cwd:
 		exec_cwd(x, o);

@@ -474,6 +474,7 @@ static inline void gen_meta(struct gen *g, struct op *o)
 	case OP_readdir_mut:
 		gen_dir(g, o->p1);
 		o->a[0] = (long long)rng_below(r, 1000000);
+		o->a[1] = !g->dir_rename;
 		break;
 	case OP_cwd:
 		o->slot = gen_slot(g, 2);

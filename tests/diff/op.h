@@ -69,7 +69,7 @@
 	X(access, "mode") \
 	X(readdir, "bufsize") \
 	X(freaddir, "bufsize") \
-	X(readdir_mut, "seed") \
+	X(readdir_mut, "seed no_dirs") \
 	X(cwd, "seed") \
 	X(flock, "how") \
 	X(fcntl_lock, "type off len ofd") \
