@@ -135,9 +135,11 @@ int attr_override(const struct layer_dir *dir, const char *name, struct statx *s
 	if (n == -ENODATA || n == -EOPNOTSUPP || n == -EPERM)
 		return 0;
 	if (n < 0)
-		return n == -ERANGE ? -EIO : (int)n;
+		return n == -ERANGE ? ovl_bad(dir, name, "has a long override_stat") : (int)n;
 	v[n] = 0;
-	return parse_override(v, st);
+	if (strlen(v) != (size_t)n || parse_override(v, st) < 0)
+		return ovl_bad(dir, name, "has an override_stat that says nothing");
+	return 0;
 }
 
 int attr_write_override(struct union_fs *u, int fd, uid_t uid, gid_t gid, mode_t mode,
@@ -187,17 +189,19 @@ const char *attr_find_override(struct union_fs *u, struct layer *l)
  * to the lower's links, which are not known where the file was found by a name
  * in the upper; then no lower name is assumed.
  */
-static long indexed_names(struct union_fs *u, const struct layer_dir *dir, const char *name,
-			  long upper_links, long lower_links)
+static int indexed_names(struct union_fs *u, const struct layer_dir *dir, const char *name,
+			 long upper_links, long lower_links, long *ret)
 {
 	char base;
-	int diff;
+	int diff, r = ovl_read_nlink(u, dir, name, &base, &diff);
 
-	if (!ovl_read_nlink(u, dir, name, &base, &diff))
-		return upper_links - 1; /* less the index's own */
-	if (base == 'L' && !lower_links)
-		return upper_links - 1;
-	return (base == 'U' ? upper_links : lower_links) + diff;
+	if (r < 0)
+		return r;
+	if (r == 0 || (base == 'L' && !lower_links))
+		*ret = upper_links - 1; /* less the index's own */
+	else
+		*ret = (base == 'U' ? upper_links : lower_links) + diff;
+	return 0;
 }
 
 int attr_add_nlink(struct union_fs *u, struct node *n, const struct place *at, int fd, int delta,
@@ -214,40 +218,44 @@ int attr_add_nlink(struct union_fs *u, struct node *n, const struct place *at, i
 	x = node_ext_peek(u, n);
 	lower = x ? x->lower_nlink : 0;
 	table_unlock(u);
-	names = indexed_names(u, fdcache_dir(at->dir), at->name, st.stx_nlink, lower);
+	r = indexed_names(u, fdcache_dir(at->dir), at->name, st.stx_nlink, lower, &names);
+	if (r < 0)
+		return r;
 	if (ret_names)
 		*ret_names = names;
 	return ovl_write_nlink(u, fd, 'U', (int)(names - (long)st.stx_nlink) + delta);
 }
 
-uint32_t attr_nlink(struct union_fs *u, struct node *n, const struct layer_dir *dir,
-		    const char *name, const struct statx *st)
+int attr_nlink(struct union_fs *u, struct node *n, const struct layer_dir *dir, const char *name,
+	       struct statx *st)
 {
 	long links = st->stx_nlink, lower = 0;
 	struct node_ext *x;
-	unsigned flags;
+	bool gone;
+	int r;
 
 	if (S_ISDIR(st->stx_mode))
-		return st->stx_nlink;
+		return 0;
 	table_lock(u);
-	flags = n->flags;
+	gone = node_has(n, NODE_GONE);
 	x = node_ext_peek(u, n);
 	if (x) {
 		lower = x->lower_nlink;
 		if (x->orphan)
 			links--; /* its name in the workdir */
 	}
-	if (!(flags & NODE_UPPER))
+	if (!node_has(n, NODE_UPPER))
 		links += n->nlink_adj;
 	table_unlock(u);
-	if (flags & NODE_INDEXED) {
-		links = indexed_names(u, dir, name, links, lower);
-	} else if (flags & NODE_GONE) {
-		return 0;
+	if (node_has(n, NODE_INDEXED)) {
+		r = indexed_names(u, dir, name, links, lower, &links);
+		if (r < 0)
+			return r;
+	} else if (gone) {
+		links = 0;
 	}
-	if (links > 0)
-		return (uint32_t)links;
-	return flags & NODE_GONE ? 0 : 1;
+	st->stx_nlink = links > 0 ? (uint32_t)links : gone ? 0 : 1;
+	return 0;
 }
 
 void attr_to_view(struct union_fs *u, struct node *n, struct statx *st)
@@ -264,6 +272,17 @@ void attr_to_view(struct union_fs *u, struct node *n, struct statx *st)
 		else if (dirs > 1 || u->cfg.static_nlink)
 			st->stx_nlink = 1;
 	}
+}
+
+void attr_show(struct union_fs *u, struct node *n, struct statx *st)
+{
+	table_lock(u);
+	attr_to_view(u, n, st);
+	if (st->stx_mode & (S_ISUID | S_ISGID))
+		node_set(n, NODE_SETID);
+	else
+		node_clear(n, NODE_SETID);
+	table_unlock(u);
 }
 
 int attr_get(struct union_fs *u, struct node *n, struct statx *ret)
@@ -285,16 +304,10 @@ int attr_get(struct union_fs *u, struct node *n, struct statx *ret)
 		}
 		if (!r)
 			r = attr_override(d, p.name, ret);
-		if (!r) {
-			ret->stx_nlink = attr_nlink(u, n, d, p.name, ret);
-			table_lock(u);
-			attr_to_view(u, n, ret);
-			if (ret->stx_mode & (S_ISUID | S_ISGID))
-				node_set(n, NODE_SETID);
-			else
-				node_clear(n, NODE_SETID);
-			table_unlock(u);
-		}
+		if (!r)
+			r = attr_nlink(u, n, d, p.name, ret);
+		if (!r)
+			attr_show(u, n, ret);
 		place_put(u, &p);
 		return r;
 	}

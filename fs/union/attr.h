@@ -38,12 +38,15 @@ int attr_add_nlink(struct union_fs *u, struct node *n, const struct place *at, i
 /* With the lock: turns the real attributes @st of @n into those that the mount shows. */
 void attr_to_view(struct union_fs *u, struct node *n, struct statx *st);
 
+/* The same, taking the lock; notes whether the mode has setuid or setgid. */
+void attr_show(struct union_fs *u, struct node *n, struct statx *st);
+
 /*
- * st_nlink of an indexed upper file (place @dir/@name, real attributes @st),
- * whose names are partly in the lower; of any other file what @st says.
+ * Corrects st_nlink of @n, which is at @dir/@name with the real attributes
+ * @st: an indexed upper file's names are partly in the lower.
  */
-uint32_t attr_nlink(struct union_fs *u, struct node *n, const struct layer_dir *dir,
-		    const char *name, const struct statx *st);
+int attr_nlink(struct union_fs *u, struct node *n, const struct layer_dir *dir, const char *name,
+	       struct statx *st);
 
 /* The attributes of @n as the mount shows them, asked of the layers. */
 int attr_get(struct union_fs *u, struct node *n, struct statx *ret);

@@ -69,6 +69,7 @@ struct copy {
 	struct statx st; /* its attributes, overrides applied */
 	struct ovl_origin origin;
 	bool indexed;
+	bool cut; /* not all of the data was wanted */
 	char index[OVL_INDEX_NAME_MAX];
 	int fd; /* the copy; owned */
 	uint64_t ino; /* its inode */
@@ -96,7 +97,8 @@ static int copy_regular(struct union_fs *u, struct copy *c, int64_t limit)
 	c->fd = work_tmpfile(u, 0600, c->tmp);
 	r = c->fd < 0 ? c->fd : sys_fstatx(fdcache_fd(in), &before);
 	if (!r) {
-		size = (int64_t)before.stx_size < limit ? (int64_t)before.stx_size : limit;
+		c->cut = limit < (int64_t)before.stx_size;
+		size = c->cut ? limit : (int64_t)before.stx_size;
 		r = copy_data(u, fdcache_fd(in), c->fd, size);
 	}
 	if (!r)
@@ -156,7 +158,9 @@ static int make_copy(struct union_fs *u, struct copy *c, int64_t limit)
 	if (r < 0)
 		return r;
 	mode = c->st.stx_mode;
-	ovl_origin_of(u, d, c->src.name, &c->origin);
+	r = ovl_origin_of(u, d, c->src.name, &c->origin);
+	if (r < 0)
+		return r;
 	c->indexed = u->index >= 0 && !S_ISDIR(mode) && c->st.stx_nlink > 1 &&
 		     ovl_index_name(&c->origin, c->index);
 	r = S_ISREG(mode) ? copy_regular(u, c, limit) : copy_special(u, c);
@@ -180,6 +184,9 @@ static int make_copy(struct union_fs *u, struct copy *c, int64_t limit)
 		r = sys_fchmod(c->fd, (mode & 07777) | S_IWUSR);
 	if (!r)
 		r = copy_times(c->fd, &c->st);
+	if (!r && c->cut)
+		r = sys_futimens(c->fd, (const struct timespec[2]){ { .tv_nsec = UTIME_OMIT },
+								    { .tv_nsec = UTIME_NOW } });
 	if (!r && u->cfg.sync && S_ISREG(mode))
 		r = sys_fsync(c->fd, false);
 	return r;
@@ -250,6 +257,9 @@ static int place_copy(struct union_fs *u, struct copy *c, struct node *parent, c
 		} else if (!r) {
 			c->tmp[0] = 0;
 			r = sys_linkat(u->index, c->index, dirfd, name);
+			/* as it stands there it would count one name too few */
+			if (r < 0)
+				(void)sys_unlinkat(u->index, c->index, 0);
 		}
 	} else {
 		r = work_link(u, c->fd, c->tmp, dirfd, name);
@@ -372,14 +382,14 @@ static int copyup_one(struct union_fs *u, struct node *n, int64_t limit)
 		r = sys_fchmod(c.fd, c.st.stx_mode & 07777);
 	/* overlay.nlink counts from now on */
 	if (!r && c.indexed && n->nlink_adj)
-		nlink_record(u, &c.src, 0);
+		(void)nlink_record(u, &c.src, 0);
 	place_put(u, &c.src);
 	sys_close(c.fd);
 	if (r < 0 && c.tmp[0])
 		(void)work_remove_tree(u->work, c.tmp);
 	if (!r)
 		u->copy_ups++;
-	return r;
+	return r ? r : c.cut;
 }
 
 /*
@@ -414,14 +424,14 @@ int copyup(struct union_fs *u, struct node *n, int64_t limit)
 
 	if (!u->writable)
 		return -EROFS;
-	while (!r) {
+	while (r >= 0) {
 		struct node *cur;
 
 		if (node_has(n, NODE_UPPER))
-			return 0;
+			return r;
 		cur = next_to_copy(u, n);
 		if (!cur)
-			return 0;
+			return r;
 		table_lock(u);
 		node_lock(u, cur);
 		table_unlock(u);
@@ -452,15 +462,20 @@ int copyup_link_name(struct union_fs *u, struct node *n, struct node *parent, co
 	}
 	r = locate(u, n, &p);
 	if (!r) {
-		fd = sys_openat(fdcache_fd(p.dir), p.name, O_PATH | O_NOFOLLOW, 0);
+		fd = *p.name ? sys_openat(fdcache_fd(p.dir), p.name, O_PATH | O_NOFOLLOW, 0) :
+			       sys_dup(fdcache_fd(p.dir));
 		r = fd < 0 ? fd : 0;
-		/* a name of the lower becomes one of the upper: in all there are as many */
-		if (!r && node_has(n, NODE_INDEXED))
-			r = attr_add_nlink(u, n, &p, fd, -1, NULL);
 		if (!r)
 			r = sys_fstatx(fdcache_fd(dir), &dir_st);
 		if (!r)
-			r = sys_linkat(fdcache_fd(p.dir), p.name, fdcache_fd(dir), name);
+			r = *p.name ? sys_linkat(fdcache_fd(p.dir), p.name, fdcache_fd(dir), name) :
+				      sys_link_fd(fd, fdcache_fd(dir), name);
+		/* a name of the lower becomes one of the upper: in all there are as many */
+		if (!r && node_has(n, NODE_INDEXED)) {
+			r = attr_add_nlink(u, n, &p, fd, -1, NULL);
+			if (r < 0)
+				(void)sys_unlinkat(fdcache_fd(dir), name, 0);
+		}
 		if (!r)
 			(void)copy_times(fdcache_fd(dir), &dir_st);
 		sys_close(fd);

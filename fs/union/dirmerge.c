@@ -57,6 +57,7 @@ struct dirtab {
 	uint32_t slot;
 	unsigned refs;
 	bool cached;
+	int err; /* of some entry: not known whether it is a whiteout */
 	size_t n, cap, bytes;
 	struct dirent_tab *e; /* owned; sorted by cookie once built */
 	char *names; /* owned */
@@ -338,18 +339,22 @@ fail:
 	return r;
 }
 
-static bool is_whiteout(struct build *b, const struct layer_dirent *de)
+/* 1, 0 or -errno. */
+static int is_whiteout(struct build *b, const struct layer_dirent *de)
 {
 	struct statx st;
+	int r;
 
 	if (de->whiteout)
-		return true;
+		return 1;
 	if (de->type != DT_CHR && de->type != DT_UNKNOWN && !(b->xwhiteouts && de->type == DT_REG))
-		return false;
-	if (b->dir->layer->ops->stat(b->dir, de->name, &st) < 0)
-		return false;
-	return layer_is_whiteout(&st) || (b->xwhiteouts && S_ISREG(st.stx_mode) &&
-					  ovl_is_xwhiteout(b->u, b->dir, de->name));
+		return 0;
+	r = b->dir->layer->ops->stat(b->dir, de->name, &st);
+	if (r < 0)
+		return r;
+	if (layer_is_whiteout(&st))
+		return 1;
+	return b->xwhiteouts && S_ISREG(st.stx_mode) ? ovl_is_xwhiteout(b->u, b->dir, de->name) : 0;
 }
 
 static int build_entry(void *arg, const struct layer_dirent *de)
@@ -376,7 +381,15 @@ static int build_entry(void *arg, const struct layer_dirent *de)
 		b->aufs[b->naufs++] = off;
 		return 0;
 	}
-	return decide(b, de->name, de->type, is_whiteout(b, de));
+	r = is_whiteout(b, de);
+	if (r == -ENOENT)
+		return 0; /* it has just gone */
+	if (r == -ENOMEM)
+		return r;
+	/* what cannot be told is listed, and a lookup says what is wrong with it */
+	if (r < 0)
+		b->t->err = r;
+	return decide(b, de->name, de->type, r == 1);
 }
 
 static int build_layer(struct build *b)
@@ -538,7 +551,7 @@ static int tab_get(struct union_fs *u, struct node *n, bool fresh, struct dirtab
 		return r;
 	t->refs = 1;
 	(void)pthread_mutex_lock(&c->lock);
-	if (c->changes == changes && !find(c, slot)) {
+	if (c->changes == changes && !t->err && !find(c, slot)) {
 		while (c->oldest && (c->count >= MAX_TABLES || c->bytes + t->bytes > MAX_BYTES))
 			uncache(c, c->oldest);
 		t->cached = true;
@@ -688,7 +701,7 @@ int dir_is_empty(struct union_fs *u, struct node *n)
 		return r;
 	for (i = 0; i < t->n && !r; i++)
 		if (t->e[i].state != ENT_REMOVED)
-			r = -ENOTEMPTY;
+			r = t->err ? t->err : -ENOTEMPTY;
 	tab_put(u, t);
 	return r;
 }

@@ -385,6 +385,8 @@ int locate(struct union_fs *u, struct node *n, struct place *ret)
 			if (r == 0 && st.stx_ino == node_upper_ino(n))
 				return 0;
 			place_put(u, ret);
+			if (r < 0 && r != -ENOENT)
+				return r;
 		}
 		(void)sched_yield();
 	}

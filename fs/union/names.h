@@ -35,6 +35,11 @@ struct removal {
 	bool last; /* the upper file has no other name that is known */
 	bool gone; /* the file has no other name at all */
 	bool drop_index; /* and no name in the lower either: its index entry goes */
+	/* what removal_undo() has to undo */
+	bool counted; /* overlay.nlink is one less */
+	bool lost; /* nlink_adj, and its record, is one less */
+	bool pinned;
+	bool aside; /* the file is in the workdir, its name is the node's orphan */
 };
 
 /*
@@ -46,6 +51,10 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 		  struct removal *ret);
 /* Removes the name on disk, leaving a whiteout where one is needed. */
 int removal_do(struct union_fs *u, const struct parent *p, const char *name, struct removal *rm);
+/* Whether removal_do() moves the file to the workdir, which a rename over it does not. */
+bool removal_needs_aside(struct union_fs *u, const struct removal *rm);
+/* After removal_begin(), and where that is needed removal_do(): it is not to be after all. */
+void removal_undo(struct union_fs *u, const struct parent *p, const char *name, struct removal *rm);
 /* The name is gone from disk: from the tables too. */
 void removal_end(struct union_fs *u, const struct parent *p, const char *name,
 		 struct removal *rm);

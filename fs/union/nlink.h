@@ -7,8 +7,8 @@
  * inode there. Until the file is copied up (then overlay.nlink takes over) the
  * number is a record in workdir/nlink, a symlink named as the file's index
  * entry would be, whose target is the number. Kernel overlayfs does not look
- * at it. A crash between the removal and its record leaves st_nlink one too
- * high, and nothing else.
+ * at it. The record comes first: a crash before the removal leaves st_nlink one
+ * too low, and nothing else.
  */
 #ifndef PLYFS_UNION_NLINK_H
 #define PLYFS_UNION_NLINK_H
@@ -16,10 +16,10 @@
 #include "fs/union/locate.h"
 #include "fs/union/ovl.h"
 
-/* How many names the lower file @dir/@name, with more than one link, has lost. */
+/* How many names the lower file @dir/@name, with more than one link, has lost; or -errno. */
 int nlink_lost(struct union_fs *u, const struct layer_dir *dir, const char *name);
 
-/* Records that @n, in a lower at @at, has lost @lost names; 0 removes the record. */
-void nlink_record(struct union_fs *u, const struct place *at, int lost);
+/* Records that the lower file at @at has lost @lost names; 0 removes the record. */
+int nlink_record(struct union_fs *u, const struct place *at, int lost);
 
 #endif

@@ -6,9 +6,14 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdatomic.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "lib/cleanup.h"
+#include "lib/log.h"
 #include "lib/sys.h"
 
 const char *ovl_attr(const struct union_fs *u, const char *name, char buf[OVL_NAME_MAX + 32])
@@ -27,6 +32,36 @@ static bool list_has(const char *list, ssize_t len, const char *name)
 	return false;
 }
 
+bool ovl_xattr_absent(int err)
+{
+	return err == -ENODATA || err == -EOPNOTSUPP || err == -EPERM || err == -EACCES ||
+	       err == -ERANGE;
+}
+
+#define COMPLAINTS 1024
+
+int ovl_bad(const struct layer_dir *dir, const char *name, const char *what)
+{
+	static _Atomic uint32_t made[COMPLAINTS]; /* hashes; so many are remembered */
+	struct statx st = { 0 };
+	char shown[256];
+	uint64_t h;
+	size_t i;
+
+	(void)dir->layer->ops->stat(dir, "", &st);
+	h = XXH3_64bits_withSeed(name, strlen(name), st.stx_ino ^ (uint64_t)dir->layer->id << 48);
+	h ^= XXH3_64bits(what, strlen(what));
+	if (atomic_exchange(&made[h % COMPLAINTS], (uint32_t)(h >> 32) | 1) ==
+	    ((uint32_t)(h >> 32) | 1))
+		return -EIO;
+	for (i = 0; name[i] && i < sizeof(shown) - 1; i++)
+		shown[i] = (unsigned char)name[i] < ' ' || name[i] == 127 ? '?' : name[i];
+	shown[i] = 0;
+	log_err("layer %s: %s%s %s", dir->layer->path, *shown ? "a file named " : "a directory",
+		shown, what);
+	return -EIO;
+}
+
 /* Attributes of any format that make a directory opaque. */
 static const char *const opaque_attrs[] = {
 	"trusted.overlay.opaque",
@@ -34,23 +69,28 @@ static const char *const opaque_attrs[] = {
 	"user.fuseoverlayfs.opaque",
 };
 
-static void read_opaque(const struct layer_dir *dir, const char *name, const char *list,
-			ssize_t len, struct ovl_marks *ret)
+static int read_opaque(const struct layer_dir *dir, const char *name, const char *list, ssize_t len,
+		       struct ovl_marks *ret)
 {
 	unsigned i;
 
 	for (i = 0; i < sizeof(opaque_attrs) / sizeof(*opaque_attrs); i++) {
 		char v[4];
+		ssize_t n;
 
 		if (!list_has(list, len, opaque_attrs[i]))
 			continue;
-		if (dir->layer->ops->getxattr(dir, name, opaque_attrs[i], v, sizeof(v)) != 1)
+		n = dir->layer->ops->getxattr(dir, name, opaque_attrs[i], v, sizeof(v));
+		if (n < 0 && !ovl_xattr_absent((int)n))
+			return (int)n;
+		if (n != 1)
 			continue;
 		if (v[0] == 'y')
 			ret->opaque = true;
 		else if (v[0] == 'x')
 			ret->xwhiteouts = true;
 	}
+	return 0;
 }
 
 /*
@@ -89,7 +129,7 @@ static int read_redirect(struct union_fs *u, const struct layer_dir *dir, const 
 		return n == -ENODATA ? 0 : (int)n;
 	if (!redirect_ok(value, (size_t)n)) {
 		free(value);
-		return -EIO;
+		return ovl_bad(dir, name, "has a redirect that leads nowhere");
 	}
 	ret->redirect = value;
 	return 0;
@@ -104,6 +144,7 @@ int ovl_read_marks(struct union_fs *u, const struct layer_dir *dir, const char *
 	char *list = small;
 	struct statx st;
 	ssize_t len;
+	int r;
 
 	*ret = (struct ovl_marks){ 0 };
 	len = ops->listxattr(dir, name, small, sizeof(small));
@@ -117,18 +158,25 @@ int ovl_read_marks(struct union_fs *u, const struct layer_dir *dir, const char *
 		}
 	}
 	if (len > 0) {
-		int r;
-
-		read_opaque(dir, name, list, len, ret);
-		r = read_redirect(u, dir, name, list, len, ret);
+		r = read_opaque(dir, name, list, len, ret);
+		if (!r)
+			r = read_redirect(u, dir, name, list, len, ret);
 		if (r < 0)
 			return r;
-	} else if (len < 0 && len != -EOPNOTSUPP && len != -EACCES && len != -EPERM) {
+	} else if (len < 0 && !ovl_xattr_absent((int)len)) {
 		return (int)len;
 	}
+	if (ret->opaque)
+		return 0;
 	(void)snprintf(wh, sizeof(wh), "%s%s" LAYER_WH_OPAQUE, name, *name ? "/" : "");
-	if (!ret->opaque && ops->stat(dir, wh, &st) == 0)
+	r = ops->stat(dir, wh, &st);
+	if (r == 0)
 		ret->opaque = true;
+	/* of a directory that we may not enter nothing is shown anyway */
+	if (r < 0 && r != -ENOENT && r != -ENOTDIR && r != -EACCES) {
+		ovl_marks_release(ret);
+		return r;
+	}
 	return 0;
 }
 
@@ -138,11 +186,12 @@ void ovl_marks_release(struct ovl_marks *m)
 	m->redirect = NULL;
 }
 
-bool ovl_is_xwhiteout(struct union_fs *u, const struct layer_dir *dir, const char *name)
+int ovl_is_xwhiteout(struct union_fs *u, const struct layer_dir *dir, const char *name)
 {
 	char attr[OVL_NAME_MAX + 32];
+	ssize_t n = dir->layer->ops->getxattr(dir, name, ovl_attr(u, "whiteout", attr), NULL, 0);
 
-	return dir->layer->ops->getxattr(dir, name, ovl_attr(u, "whiteout", attr), NULL, 0) >= 0;
+	return n >= 0 ? 1 : ovl_xattr_absent((int)n) ? 0 : (int)n;
 }
 
 /* --- origins ------------------------------------------------------------- */
@@ -151,18 +200,23 @@ bool ovl_is_xwhiteout(struct union_fs *u, const struct layer_dir *dir, const cha
 #define FB_HEADER 21 /* version, magic, len, flags, type, uuid */
 #define FB_BIG_ENDIAN 1
 
-void ovl_origin_of(struct union_fs *u, const struct layer_dir *dir, const char *name,
-		   struct ovl_origin *ret)
+int ovl_origin_of(struct union_fs *u, const struct layer_dir *dir, const char *name,
+		  struct ovl_origin *ret)
 {
 	int type, n;
 
 	ret->len = 0;
 	if (!u->can_handle)
-		return;
+		return 0;
 	n = dir->layer->ops->handle(dir, name, ret->bytes + FB_HEADER,
 				    sizeof(ret->bytes) - FB_HEADER, &type);
-	if (n < 0 || type < 0 || type >= 0xff)
-		return;
+	/* a file system without handles, one with long ones, a sandbox that forbids them */
+	if (n == -EOPNOTSUPP || n == -EOVERFLOW || n == -ENOSYS || n == -EPERM)
+		return 0;
+	if (n < 0)
+		return n;
+	if (type < 0 || type >= 0xff)
+		return 0;
 	ret->bytes[0] = 0;
 	ret->bytes[1] = FB_MAGIC;
 	ret->bytes[2] = (uint8_t)(FB_HEADER + n);
@@ -170,19 +224,23 @@ void ovl_origin_of(struct union_fs *u, const struct layer_dir *dir, const char *
 	ret->bytes[4] = (uint8_t)type;
 	memcpy(ret->bytes + 5, dir->layer->uuid, 16);
 	ret->len = (unsigned)(FB_HEADER + n);
+	return 0;
 }
 
-void ovl_read_origin(struct union_fs *u, const struct layer_dir *dir, const char *name,
-		     struct ovl_origin *ret)
+int ovl_read_origin(struct union_fs *u, const struct layer_dir *dir, const char *name,
+		    struct ovl_origin *ret)
 {
 	char attr[OVL_NAME_MAX + 32];
 	ssize_t n = dir->layer->ops->getxattr(dir, name, ovl_attr(u, "origin", attr), ret->bytes,
 					      sizeof(ret->bytes));
 
 	ret->len = 0;
+	if (n < 0)
+		return ovl_xattr_absent((int)n) ? 0 : (int)n;
 	if (n < FB_HEADER || ret->bytes[0] != 0 || ret->bytes[1] != FB_MAGIC || ret->bytes[2] != n)
-		return;
+		return 0;
 	ret->len = (unsigned)n;
+	return 0;
 }
 
 int ovl_write_origin(struct union_fs *u, int fd, const struct ovl_origin *o)
@@ -255,25 +313,27 @@ bool ovl_index_name(const struct ovl_origin *o, char buf[OVL_INDEX_NAME_MAX])
 	return true;
 }
 
-bool ovl_read_nlink(struct union_fs *u, const struct layer_dir *dir, const char *name, char *ret_base,
-		    int *ret_diff)
+int ovl_read_nlink(struct union_fs *u, const struct layer_dir *dir, const char *name, char *ret_base,
+		   int *ret_diff)
 {
 	char attr[OVL_NAME_MAX + 32], v[16], *end;
 	ssize_t n = dir->layer->ops->getxattr(dir, name, ovl_attr(u, "nlink", attr), v,
 					      sizeof(v) - 1);
 	long diff;
 
+	if (n < 0 && !ovl_xattr_absent((int)n))
+		return (int)n;
 	if (n < 2)
-		return false;
+		return 0;
 	v[n] = 0;
 	if (v[0] != 'U' && v[0] != 'L')
-		return false;
+		return 0;
 	diff = strtol(v + 1, &end, 10);
 	if (*end || diff < -1000000 || diff > 1000000)
-		return false;
+		return 0;
 	*ret_base = v[0];
 	*ret_diff = (int)diff;
-	return true;
+	return 1;
 }
 
 int ovl_write_nlink(struct union_fs *u, int fd, char base, int diff)

@@ -24,8 +24,20 @@ int ovl_read_marks(struct union_fs *u, const struct layer_dir *dir, const char *
 		   struct ovl_marks *ret);
 void ovl_marks_release(struct ovl_marks *m);
 
-/* Whether @dir/@name, a regular file in a directory marked so, is a whiteout by attribute. */
-bool ovl_is_xwhiteout(struct union_fs *u, const struct layer_dir *dir, const char *name);
+/*
+ * Whether @dir/@name, a regular file in a directory marked so, is a whiteout
+ * by attribute: 1, 0 or -errno.
+ */
+int ovl_is_xwhiteout(struct union_fs *u, const struct layer_dir *dir, const char *name);
+
+/* Whether the error of reading an attribute means that it has none of use to us. */
+bool ovl_xattr_absent(int err);
+
+/*
+ * For what an honest layer does not contain: logs that @dir/@name @what, once
+ * for each, and returns -EIO.
+ */
+int ovl_bad(const struct layer_dir *dir, const char *name, const char *what);
 
 /* Names "trusted.overlay.X" or "user.overlay.X" into @buf. */
 const char *ovl_attr(const struct union_fs *u, const char *name, char buf[OVL_NAME_MAX + 32]);
@@ -40,11 +52,11 @@ struct ovl_origin {
 };
 
 /* The origin that describes @dir/@name (of a lower layer). len 0 where it has no handle. */
-void ovl_origin_of(struct union_fs *u, const struct layer_dir *dir, const char *name,
-		   struct ovl_origin *ret);
+int ovl_origin_of(struct union_fs *u, const struct layer_dir *dir, const char *name,
+		  struct ovl_origin *ret);
 /* The origin stored with @dir/@name (of the upper); len 0 where there is none. */
-void ovl_read_origin(struct union_fs *u, const struct layer_dir *dir, const char *name,
-		     struct ovl_origin *ret);
+int ovl_read_origin(struct union_fs *u, const struct layer_dir *dir, const char *name,
+		    struct ovl_origin *ret);
 int ovl_write_origin(struct union_fs *u, int fd, const struct ovl_origin *o);
 
 /*
@@ -60,10 +72,10 @@ bool ovl_index_name(const struct ovl_origin *o, char buf[OVL_INDEX_NAME_MAX]);
 
 /*
  * overlay.nlink: what st_nlink of an indexed inode is, relative to the link
- * count of its upper ('U') or lower ('L') inode. false where not set.
+ * count of its upper ('U') or lower ('L') inode. 1, 0 where not set, or -errno.
  */
-bool ovl_read_nlink(struct union_fs *u, const struct layer_dir *dir, const char *name, char *ret_base,
-		    int *ret_diff);
+int ovl_read_nlink(struct union_fs *u, const struct layer_dir *dir, const char *name, char *ret_base,
+		   int *ret_diff);
 int ovl_write_nlink(struct union_fs *u, int fd, char base, int diff);
 
 /* Sets overlay.opaque=y, overlay.redirect, overlay.impure=y on an upper directory. */

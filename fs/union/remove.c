@@ -52,22 +52,23 @@ int name_node(struct union_fs *u, const struct parent *p, const char *name, stru
 	return 0;
 }
 
-/* Keeps the upper file or directory at @p/@name by a descriptor, while there are any. */
-static int pin(struct union_fs *u, struct node *n, const struct parent *p, const char *name)
+/* Keeps the upper file or directory at @dirfd/@name by a descriptor, while there are any. */
+static int pin(struct union_fs *u, struct removal *rm, int dirfd, const char *name)
 {
 	struct node_ext *x;
 	int fd;
 
 	if (u->pins >= u->pin_max)
 		return -EMFILE;
-	fd = sys_openat(parent_fd(p), name, O_PATH | O_NOFOLLOW, 0);
+	fd = sys_openat(dirfd, name, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return fd;
 	table_lock(u);
-	x = node_ext(u, n);
+	x = node_ext(u, rm->n);
 	if (x && x->pin < 0) {
 		x->pin = fd;
 		u->pins++;
+		rm->pinned = true;
 		fd = -1;
 	}
 	table_unlock(u);
@@ -98,31 +99,88 @@ static int begin_indexed(struct union_fs *u, struct removal *rm)
 	r = locate(u, rm->n, &at);
 	if (r < 0)
 		return r;
-	fd = sys_openat(fdcache_fd(at.dir), at.name, O_PATH | O_NOFOLLOW, 0);
+	fd = *at.name ? sys_openat(fdcache_fd(at.dir), at.name, O_PATH | O_NOFOLLOW, 0) :
+			sys_dup(fdcache_fd(at.dir));
 	r = fd < 0 ? fd : attr_add_nlink(u, rm->n, &at, fd, rm->in_upper ? 0 : -1, &names);
-	rm->drop_index = names <= 1;
+	rm->counted = !r && !rm->in_upper;
+	rm->drop_index = !r && names <= 1;
 	sys_close(fd);
 	place_put(u, &at);
 	return r;
 }
 
-/* Its only link left is the index's, or in the upper this name. */
-static int keep_indexed(struct union_fs *u, struct node *n)
+/* The name of its index entry. */
+static void index_name(struct union_fs *u, struct node *n, char ret[OVL_INDEX_NAME_MAX])
 {
-	struct node_ext *x = node_ext_peek(u, n);
-	int fd = sys_openat(u->index, str_at(u, x->index), O_PATH | O_NOFOLLOW, 0);
-
-	if (fd < 0)
-		return fd;
 	table_lock(u);
-	if (x->pin < 0) {
-		x->pin = fd;
-		u->pins++;
-		fd = -1;
-	}
+	(void)snprintf(ret, OVL_INDEX_NAME_MAX, "%s", str_at(u, node_ext_peek(u, n)->index));
 	table_unlock(u);
+}
+
+/* Its only link left is the index's, or in the upper this name. */
+static int keep_indexed(struct union_fs *u, struct removal *rm)
+{
+	char name[OVL_INDEX_NAME_MAX];
+	int r;
+
+	index_name(u, rm->n, name);
+	r = pin(u, rm, u->index, name);
+	/* past the budget of descriptors the entry stays, until the next mount */
+	if (r == -EMFILE) {
+		rm->drop_index = false;
+		r = 0;
+	}
+	return r;
+}
+
+static int overlay_nlink_back(struct union_fs *u, struct node *n)
+{
+	struct place at;
+	int r = locate(u, n, &at), fd;
+
+	if (r < 0)
+		return r;
+	fd = *at.name ? sys_openat(fdcache_fd(at.dir), at.name, O_PATH | O_NOFOLLOW, 0) :
+			sys_dup(fdcache_fd(at.dir));
+	r = fd < 0 ? fd : attr_add_nlink(u, n, &at, fd, 1, NULL);
 	sys_close(fd);
-	return 0;
+	place_put(u, &at);
+	return r;
+}
+
+/* One name of a lower file, of several, goes: in the node and on disk. */
+static int lose_name(struct union_fs *u, struct removal *rm)
+{
+	struct place at;
+	int lost, r;
+
+	table_lock(u);
+	rm->lost = rm->n->nlink_adj > INT16_MIN;
+	lost = rm->lost ? -(--rm->n->nlink_adj) : 0;
+	table_unlock(u);
+	if (!rm->lost || rm->gone)
+		return 0;
+	r = locate(u, rm->n, &at);
+	if (r < 0)
+		return r;
+	r = at.upper ? 0 : nlink_record(u, &at, lost);
+	place_put(u, &at);
+	return r;
+}
+
+static void find_name(struct union_fs *u, struct removal *rm)
+{
+	struct place at;
+	int lost;
+
+	table_lock(u);
+	lost = -(++rm->n->nlink_adj);
+	table_unlock(u);
+	if (rm->gone || locate(u, rm->n, &at) < 0)
+		return;
+	if (!at.upper)
+		(void)nlink_record(u, &at, lost);
+	place_put(u, &at);
 }
 
 int removal_begin(struct union_fs *u, const struct parent *p, const char *name, struct node *n,
@@ -151,7 +209,9 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 		r = begin_indexed(u, ret);
 		ret->gone = ret->drop_index;
 		if (!r && ret->drop_index)
-			r = keep_indexed(u, n);
+			r = keep_indexed(u, ret);
+		if (r < 0)
+			removal_undo(u, p, name, ret);
 		return r;
 	}
 	if (!ret->in_upper) {
@@ -164,7 +224,13 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 				return r;
 			ret->gone = view.stx_nlink <= 1;
 		}
-		return one_name || ret->dir ? locate_detach(u, n) : 0;
+		r = one_name || ret->dir ? locate_detach(u, n) : 0;
+		if (!r && !ret->dir && !node_has(n, NODE_UPPER)) {
+			r = lose_name(u, ret);
+			if (r < 0)
+				removal_undo(u, p, name, ret);
+		}
+		return r;
 	}
 	ret->gone = ret->dir || st.stx_nlink <= 1;
 	ret->last = ret->gone || one_name;
@@ -175,7 +241,7 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 	}
 	if (!ret->last)
 		return 0;
-	r = pin(u, n, p, name);
+	r = pin(u, ret, parent_fd(p), name);
 	return r == -EMFILE ? 0 : r;
 }
 
@@ -204,6 +270,7 @@ static int move_aside(struct union_fs *u, const struct parent *p, const char *na
 		slab_release(u->slab, ref);
 	else
 		x->orphan = ref;
+	rm->aside = r >= 0;
 	table_unlock(u);
 	if (r < 0 && rm->whiteout)
 		(void)sys_unlinkat(u->work, tmp, 0);
@@ -225,14 +292,47 @@ static int remove_dir(struct union_fs *u, const struct parent *p, const char *na
 	return r;
 }
 
+bool removal_needs_aside(struct union_fs *u, const struct removal *rm)
+{
+	struct node_ext *x;
+	bool pinned;
+
+	table_lock(u);
+	x = node_ext_peek(u, rm->n);
+	pinned = x && x->pin >= 0;
+	table_unlock(u);
+	return rm->in_upper && rm->last && !rm->dir && !pinned;
+}
+
+/* Undoes move_aside(). */
+static void move_back(struct union_fs *u, const struct parent *p, const char *name,
+		      struct removal *rm)
+{
+	char tmp[WORK_NAME_MAX];
+	struct node_ext *x;
+
+	table_lock(u);
+	x = node_ext_peek(u, rm->n);
+	(void)snprintf(tmp, sizeof(tmp), "%s", str_at(u, x->orphan));
+	table_unlock(u);
+	if (sys_renameat2(u->work, tmp, parent_fd(p), name,
+			  rm->whiteout ? RENAME_EXCHANGE : RENAME_NOREPLACE) < 0)
+		return;
+	if (rm->whiteout)
+		(void)sys_unlinkat(u->work, tmp, 0);
+	table_lock(u);
+	slab_release(u->slab, x->orphan);
+	x->orphan = 0;
+	table_unlock(u);
+}
+
 int removal_do(struct union_fs *u, const struct parent *p, const char *name, struct removal *rm)
 {
-	struct node_ext *x = node_ext_peek(u, rm->n);
 	int r;
 
 	if (!rm->in_upper)
 		r = work_whiteout(u, parent_fd(p), name);
-	else if (rm->last && !rm->dir && (!x || x->pin < 0))
+	else if (removal_needs_aside(u, rm))
 		r = move_aside(u, p, name, rm);
 	else if (rm->whiteout)
 		r = work_whiteout_over(u, parent_fd(p), name, rm->dir);
@@ -240,26 +340,34 @@ int removal_do(struct union_fs *u, const struct parent *p, const char *name, str
 		r = remove_dir(u, p, name);
 	else
 		r = sys_unlinkat(parent_fd(p), name, 0);
-	if (r < 0 && rm->last)
-		unpin(u, rm->n);
 	return r;
+}
+
+void removal_undo(struct union_fs *u, const struct parent *p, const char *name, struct removal *rm)
+{
+	if (rm->aside)
+		move_back(u, p, name, rm);
+	if (rm->pinned)
+		unpin(u, rm->n);
+	if (rm->counted)
+		(void)overlay_nlink_back(u, rm->n);
+	if (rm->lost)
+		find_name(u, rm);
+	rm->aside = rm->pinned = rm->counted = rm->lost = false;
 }
 
 void removal_end(struct union_fs *u, const struct parent *p, const char *name,
 		 struct removal *rm)
 {
+	char index[OVL_INDEX_NAME_MAX];
 	struct node *n = rm->n;
-	struct node_ext *x;
 	struct dent *d;
-	int lost = 0;
 
 	if (rm->drop_index) {
-		x = node_ext_peek(u, n);
-		(void)sys_unlinkat(u->index, str_at(u, x->index), 0);
+		index_name(u, n, index);
+		(void)sys_unlinkat(u->index, index, 0);
 	}
 	table_lock(u);
-	if (!rm->in_upper && !node_has(n, NODE_UPPER) && !rm->dir)
-		lost = -(--n->nlink_adj);
 	d = dent_find(u, p->n, name);
 	if (d)
 		dent_del(u, d);
@@ -271,14 +379,6 @@ void removal_end(struct union_fs *u, const struct parent *p, const char *name,
 		node_del_id(u, n, false);
 	}
 	table_unlock(u);
-	if (lost && !rm->gone) {
-		struct place at;
-
-		if (locate(u, n, &at) == 0) {
-			nlink_record(u, &at, lost);
-			place_put(u, &at);
-		}
-	}
 	dircache_removed(u, node_slot(u, p->n), name);
 	if (rm->dir)
 		dircache_drop(u, node_slot(u, n));
@@ -308,10 +408,13 @@ static int remove_name(struct union_fs *u, uint64_t parent, const char *name, bo
 	if (!r) {
 		ns_lock(u, p.n, NULL);
 		r = removal_begin(u, &p, name, n, &rm);
-		if (!r)
+		if (!r) {
 			r = removal_do(u, &p, name, &rm);
-		if (!r)
-			removal_end(u, &p, name, &rm);
+			if (r < 0)
+				removal_undo(u, &p, name, &rm);
+			else
+				removal_end(u, &p, name, &rm);
+		}
 		ns_unlock(u, p.n, NULL);
 	}
 	table_lock(u);

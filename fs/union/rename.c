@@ -160,10 +160,12 @@ static int upper_at(const struct end *e)
 	return r < 0 ? r : layer_is_whiteout(&st) ? 1 : 2;
 }
 
-/* Empties the target directory of whiteouts: swaps it for an empty opaque one. */
-static int clear_target(struct union_fs *u, struct end *to)
+/*
+ * Empties the target directory of whiteouts: swaps it for an empty opaque one.
+ * @tmp: its own name in the workdir from then on.
+ */
+static int clear_target(struct union_fs *u, struct end *to, char tmp[WORK_NAME_MAX])
 {
-	char tmp[WORK_NAME_MAX];
 	struct statx st;
 	int fd, r;
 
@@ -180,29 +182,68 @@ static int clear_target(struct union_fs *u, struct end *to)
 	if (!r)
 		r = sys_renameat2(u->work, tmp, parent_fd(&to->p), to->name, RENAME_EXCHANGE);
 	sys_close(fd);
-	(void)work_remove_tree(u->work, tmp);
+	if (r < 0)
+		(void)work_remove_tree(u->work, tmp);
 	return r;
 }
 
 /* A whiteout for the old name, on file systems without RENAME_WHITEOUT. */
 static int rename_then_whiteout(struct union_fs *u, struct end *from, struct end *to)
 {
-	int r = sys_renameat2(parent_fd(&from->p), from->name, parent_fd(&to->p), to->name, 0);
+	int ffd = parent_fd(&from->p), tfd = parent_fd(&to->p), r;
 
-	return r < 0 ? r : work_whiteout(u, parent_fd(&from->p), from->name);
+	/* a .wh. file beside the name hides nothing while the name is there: it may come first */
+	if (u->cfg.wh_files) {
+		r = work_whiteout(u, ffd, from->name);
+		if (r < 0)
+			return r;
+		r = sys_renameat2(ffd, from->name, tfd, to->name, 0);
+		if (r < 0)
+			work_no_whiteout(ffd, from->name);
+		return r;
+	}
+	r = sys_renameat2(ffd, from->name, tfd, to->name, 0);
+	if (r < 0)
+		return r;
+	r = work_whiteout(u, ffd, from->name);
+	/* what was renamed over is not to be had back */
+	if (r < 0 && !to->n)
+		(void)sys_renameat2(tfd, to->name, ffd, from->name, RENAME_NOREPLACE);
+	return r;
+}
+
+/* Renames, leaving a whiteout where the lowers show something. */
+static int rename_away(struct union_fs *u, struct end *from, struct end *to)
+{
+	int r;
+
+	if (from->lowers && u->cfg.wh_files)
+		return rename_then_whiteout(u, from, to);
+	r = sys_renameat2(parent_fd(&from->p), from->name, parent_fd(&to->p), to->name,
+			  from->lowers ? RENAME_WHITEOUT : 0);
+	if (from->lowers && (r == -EINVAL || r == -EPERM))
+		r = rename_then_whiteout(u, from, to);
+	return r;
 }
 
 static int do_rename(struct union_fs *u, struct end *from, struct end *to)
 {
 	bool dir = node_is_dir(from->n);
+	char tmp[WORK_NAME_MAX];
 	int there = upper_at(to), r;
 
 	if (there < 0)
 		return there;
 	if (dir && there == 2 && to->n) {
-		r = clear_target(u, to);
+		r = clear_target(u, to, tmp);
 		if (r < 0)
 			return r;
+		r = rename_away(u, from, to);
+		if (r < 0)
+			(void)sys_renameat2(u->work, tmp, parent_fd(&to->p), to->name,
+					    RENAME_EXCHANGE);
+		(void)work_remove_tree(u->work, tmp);
+		return r;
 	}
 	if (dir && there == 1) {
 		r = sys_renameat2(parent_fd(&from->p), from->name, parent_fd(&to->p), to->name,
@@ -211,13 +252,7 @@ static int do_rename(struct union_fs *u, struct end *from, struct end *to)
 			(void)sys_unlinkat(parent_fd(&from->p), from->name, 0);
 		return r;
 	}
-	if (from->lowers && u->cfg.wh_files)
-		return rename_then_whiteout(u, from, to);
-	r = sys_renameat2(parent_fd(&from->p), from->name, parent_fd(&to->p), to->name,
-			  from->lowers ? RENAME_WHITEOUT : 0);
-	if (from->lowers && (r == -EINVAL || r == -EPERM))
-		r = rename_then_whiteout(u, from, to);
-	return r;
+	return rename_away(u, from, to);
 }
 
 /* The name @from of @n becomes @to. With the lock. */
@@ -251,7 +286,6 @@ static void after_rename(struct union_fs *u, struct end *from, struct end *to)
 static int plain_rename(struct union_fs *u, struct end *from, struct end *to)
 {
 	struct removal rm;
-	struct node_ext *x;
 	bool onto_self = to->n == from->n, over = to->n && !onto_self;
 	int r;
 
@@ -266,6 +300,7 @@ static int plain_rename(struct union_fs *u, struct end *from, struct end *to)
 	if (r < 0)
 		return r;
 	from->lowers = r;
+	r = 0;
 	if (!node_is_dir(from->n)) {
 		r = copyup_link_name(u, from->n, from->p.n, from->name);
 		if (r < 0)
@@ -276,16 +311,16 @@ static int plain_rename(struct union_fs *u, struct end *from, struct end *to)
 		if (r < 0)
 			return r;
 		/* beyond the budget of descriptors the file goes aside first */
-		x = node_ext_peek(u, to->n);
-		if (rm.last && !rm.dir && rm.in_upper && (!x || x->pin < 0)) {
+		if (removal_needs_aside(u, &rm))
 			r = removal_do(u, &to->p, to->name, &rm);
-			if (r < 0)
-				return r;
-		}
 	}
-	r = do_rename(u, from, to);
-	if (r < 0)
+	if (!r)
+		r = do_rename(u, from, to);
+	if (r < 0) {
+		if (over)
+			removal_undo(u, &to->p, to->name, &rm);
 		return r;
+	}
 	if (over)
 		removal_end(u, &to->p, to->name, &rm);
 	after_rename(u, from, to);

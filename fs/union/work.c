@@ -244,6 +244,14 @@ static int aufs_whiteout(int dirfd, const char *name)
 	return 0;
 }
 
+void work_no_whiteout(int dirfd, const char *name)
+{
+	char wh[256 + sizeof(LAYER_WH_PREFIX)];
+
+	(void)snprintf(wh, sizeof(wh), LAYER_WH_PREFIX "%s", name);
+	(void)sys_unlinkat(dirfd, wh, 0);
+}
+
 int work_whiteout(struct union_fs *u, int dirfd, const char *name)
 {
 	int r;
