@@ -131,9 +131,10 @@ void ops_inval_attr(struct ops *o, uint64_t ino)
 			strerror(-r));
 }
 
-void ops_kill_priv(struct ops *o, uint64_t ino, bool force)
+void ops_kill_priv(struct ops *o, fuse_req_t req, uint64_t ino, bool force)
 {
-	int r = union_kill_priv(o->u, ino, force);
+	struct union_cred who = ops_cred(req);
+	int r = union_kill_priv(o->u, ino, force, &who);
 
 	if (r < 0)
 		log_err("cannot clear setuid of %s: %s", union_path(o->u, ino), strerror(-r));

@@ -83,7 +83,7 @@ void job_run(struct job *j, bool slow);
 /* Tells the kernel to ask for the attributes of @ino anew. */
 void ops_inval_attr(struct ops *o, uint64_t ino);
 /* Clears setuid and setgid after @ino was written, as the kernel leaves it to us. */
-void ops_kill_priv(struct ops *o, uint64_t ino, bool force);
+void ops_kill_priv(struct ops *o, fuse_req_t req, uint64_t ino, bool force);
 
 /* The families. */
 void ops_fill_names(struct fuse_lowlevel_ops *ops);

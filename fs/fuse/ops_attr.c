@@ -78,6 +78,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	a->uid = attr->st_uid;
 	a->gid = attr->st_gid;
 	a->size = attr->st_size;
+	a->who = ops_cred(req);
 	job_run(&j, !(a->valid & UNION_SET_SIZE && a->size == 0) && union_change_is_slow(o->u, ino));
 }
 

@@ -37,7 +37,7 @@ static void do_write(struct job *j)
 		return;
 	}
 	/* before the reply: until then nobody executes what was written */
-	ops_kill_priv(j->o, j->ino, j->kill_priv);
+	ops_kill_priv(j->o, j->req, j->ino, j->kill_priv);
 	stats_gauge_add(j->o->stats, STATS_BYTES_WRITTEN, n);
 	(void)fuse_reply_write(j->req, (size_t)n);
 }
@@ -63,7 +63,7 @@ static void do_fallocate(struct job *j)
 	int r = union_fallocate(j->o->u, j->ino, j->flags, j->off, (off_t)j->size);
 
 	if (!r)
-		ops_kill_priv(j->o, j->ino, j->kill_priv);
+		ops_kill_priv(j->o, j->req, j->ino, j->kill_priv);
 	ops_reply(j->req, r);
 }
 
@@ -99,7 +99,7 @@ static void do_copy(struct job *j)
 		ops_reply(j->req, n == -EINVAL || n == -EBADF ? -EXDEV : (int)n);
 		return;
 	}
-	ops_kill_priv(j->o, j->ino2, j->kill_priv);
+	ops_kill_priv(j->o, j->req, j->ino2, j->kill_priv);
 	(void)fuse_reply_write(j->req, (size_t)n);
 }
 

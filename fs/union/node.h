@@ -30,7 +30,7 @@ enum node_flag {
 	NODE_IMPURE = 1 << 5, /* directory: overlay.impure is set on disk */
 	NODE_IN_IDS_LOWER = 1 << 6,
 	NODE_IN_IDS_UPPER = 1 << 7,
-	NODE_EXECLESS = 1 << 8, /* pinned because its mode denies the owner */
+	NODE_CAP_REMOVED = 1 << 8, /* security.capability was removed by the last change */
 };
 
 struct node {

@@ -100,7 +100,7 @@ static int set_owner_mode(struct union_fs *u, struct node *n, int fd, const stru
 	return r;
 }
 
-static int kill_priv_fd(struct union_fs *u, struct node *n, int fd)
+static int kill_priv_fd(struct union_fs *u, struct node *n, int fd, const struct union_cred *who)
 {
 	struct union_attr a = { .valid = UNION_SET_MODE };
 	struct statx st;
@@ -109,10 +109,27 @@ static int kill_priv_fd(struct union_fs *u, struct node *n, int fd)
 	if (r < 0)
 		return r;
 	a.mode = st.stx_mode & 07777 & ~(mode_t)S_ISUID;
-	/* setgid without group execution is a mark for mandatory locking */
-	if (a.mode & S_IXGRP)
+	/* without group execution it stays for those it could be set by */
+	if (a.mode & S_IXGRP || (who->uid != 0 && who->gid != attr_gid_view(u, st.stx_gid)))
 		a.mode &= ~(mode_t)S_ISGID;
 	return a.mode == (st.stx_mode & 07777) ? 0 : set_owner_mode(u, n, fd, &a);
+}
+
+/*
+ * A request without anything to set is chown(-1, -1), which takes setuid and
+ * setgid away, or the second half of the removal of a file's capabilities
+ * before a write, which does not: then security.capability was removed just
+ * before.
+ */
+static bool only_capability_removed(struct union_fs *u, struct node *n, const struct union_attr *a)
+{
+	bool ret;
+
+	table_lock(u);
+	ret = a->valid == UNION_SET_KILL_PRIV && node_has(n, NODE_CAP_REMOVED);
+	node_clear(n, NODE_CAP_REMOVED);
+	table_unlock(u);
+	return ret;
 }
 
 int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *a,
@@ -123,6 +140,11 @@ int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *
 
 	if (!n)
 		return -ESTALE;
+	if (only_capability_removed(u, n, a)) {
+		r = attr_get(u, n, ret);
+		unuse_node(u, n);
+		return r;
+	}
 	r = copyup(u, n, a->valid & UNION_SET_SIZE ? a->size : COPYUP_ALL);
 	if (!r && a->valid & UNION_SET_SIZE)
 		r = set_size(u, n, a->size);
@@ -131,7 +153,7 @@ int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *
 		r = fd < 0 ? fd : 0;
 	}
 	if (!r && a->valid & UNION_SET_KILL_PRIV && S_ISREG(n->mode))
-		r = kill_priv_fd(u, n, fd);
+		r = kill_priv_fd(u, n, fd, &a->who);
 	if (!r && a->valid & (UNION_SET_MODE | UNION_SET_UID | UNION_SET_GID))
 		r = set_owner_mode(u, n, fd, a);
 	if (!r && a->valid & (UNION_SET_ATIME | UNION_SET_MTIME)) {
@@ -150,7 +172,7 @@ int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *
 	return r;
 }
 
-int union_kill_priv(struct union_fs *u, uint64_t nodeid, bool force)
+int union_kill_priv(struct union_fs *u, uint64_t nodeid, bool force, const struct union_cred *who)
 {
 	struct node *n = use_node(u, nodeid);
 	struct statx st;
@@ -163,7 +185,7 @@ int union_kill_priv(struct union_fs *u, uint64_t nodeid, bool force)
 		fd = locate_path_fd(u, n);
 		r = fd < 0 ? fd : 0;
 		if (!r && force)
-			r = kill_priv_fd(u, n, fd);
+			r = kill_priv_fd(u, n, fd, who);
 		if (!r)
 			r = attr_get(u, n, &st);
 		sys_close(fd);

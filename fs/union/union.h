@@ -98,7 +98,7 @@ enum union_set {
 	UNION_SET_SIZE = 1 << 3,
 	UNION_SET_ATIME = 1 << 4,
 	UNION_SET_MTIME = 1 << 5,
-	UNION_SET_KILL_PRIV = 1 << 6, /* with a size: setuid and setgid go too */
+	UNION_SET_KILL_PRIV = 1 << 6, /* setuid and setgid go too */
 };
 
 struct union_attr {
@@ -108,6 +108,7 @@ struct union_attr {
 	gid_t gid;
 	off_t size;
 	struct timespec atime, mtime; /* UTIME_NOW is allowed */
+	struct union_cred who; /* with UNION_SET_KILL_PRIV */
 };
 
 int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *a,
@@ -158,7 +159,7 @@ int union_fileattr(struct union_fs *u, uint64_t nodeid, unsigned long cmd, bool 
  * would have. @force: the writer has no CAP_FSETID. Returns 1 where the mode
  * that the kernel remembers is now wrong.
  */
-int union_kill_priv(struct union_fs *u, uint64_t nodeid, bool force);
+int union_kill_priv(struct union_fs *u, uint64_t nodeid, bool force, const struct union_cred *who);
 
 ssize_t union_getxattr(struct union_fs *u, uint64_t nodeid, const char *name, void *buf,
 		       size_t size);

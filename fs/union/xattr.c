@@ -127,6 +127,11 @@ static int change(struct union_fs *u, struct node *n, const char *stored, const 
 	/* an ACL may have changed the mode */
 	if (!r && is_acl(stored))
 		(void)attr_get(u, n, &st);
+	if (!r && remove && !strcmp(stored, "security.capability")) {
+		table_lock(u);
+		node_set(n, NODE_CAP_REMOVED);
+		table_unlock(u);
+	}
 	return r;
 }
 
