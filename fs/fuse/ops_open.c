@@ -74,7 +74,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (!usable(o))
 		ops_reply(req, -ENOSYS);
 	else
-		job_run(&j, for_writing(fi->flags) && union_change_is_slow(o->u, ino));
+		do_open(&j);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

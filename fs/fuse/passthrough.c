@@ -10,8 +10,8 @@
  * count none, it has none: a new choice is free.
  *
  * Invariants:
- *  1. Copy-up and opening the backing file happen without the lock; what was
- *     found out is checked again with it.
+ *  1. The backing file is opened without the lock; what was found out is
+ *     checked again with it.
  *  2. An entry that is passed through on a writable union is of the upper, and
  *     the node never leaves the upper: its backing file is right for every
  *     later open, reading or writing.
@@ -320,8 +320,9 @@ int passthrough_open(struct passthrough *p, uint64_t nodeid, bool write,
 		(void)pthread_mutex_unlock(&s->lock);
 		if (r <= 0)
 			return r;
-		if (write || p->lowers || union_in_upper(p->u, nodeid) > 0) {
-			fd = union_backing_fd(p->u, nodeid, write, &upper);
+		if (p->lowers || union_in_upper(p->u, nodeid) > 0) {
+			/* the kernel opens it anew, as the caller wants it */
+			fd = union_backing_fd(p->u, nodeid, false, &upper);
 			if (fd < 0)
 				return fd;
 		}
@@ -332,7 +333,7 @@ int passthrough_open(struct passthrough *p, uint64_t nodeid, bool write,
 		else if (!upper && !p->lowers && union_in_upper(p->u, nodeid) > 0)
 			r = -EAGAIN; /* copied up just now */
 		else
-			r = begin(p, s, at, nodeid, upper || p->lowers ? fd : -1, upper, write, ret);
+			r = begin(p, s, at, nodeid, fd, upper, write, ret);
 		(void)pthread_mutex_unlock(&s->lock);
 		if (r != -EAGAIN)
 			return r;

@@ -9,10 +9,11 @@
  *
  * What is passed through: files of the upper, and, where the union is
  * read-only and not @strict, those of lowers. On a writable union a file of a
- * lower is cached as without passthrough: an open file cannot change its
- * backing file, so whoever had it open would not see what is written after
- * the copy-up. An open for writing copies up first, unless the file is open
- * and cached already: then it is cached too, and copied up by the first write.
+ * lower is cached as without passthrough, whatever it is opened for: an open
+ * file cannot change its backing file, so whoever had it open would not see
+ * what is written after the copy-up; and a copy-up at the open would show in
+ * ctime, where a plain file's does not change. The first write copies it up,
+ * and once all have closed it, it is passed through.
  *
  * All functions may be called from several threads at once, except where they
  * say otherwise. Errors: 0 or -errno.
@@ -54,8 +55,7 @@ struct passthrough_file {
 
 /*
  * Counts an open of @nodeid, which is to be replied to as *ret says, and taken
- * back by passthrough_release() if that reply does not arrive. May copy up:
- * union_change_is_slow() tells how long that takes.
+ * back by passthrough_release() if that reply does not arrive.
  */
 int passthrough_open(struct passthrough *p, uint64_t nodeid, bool write,
 		     struct passthrough_file *ret);
