@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -154,16 +155,70 @@ void session_stop(struct session *s)
 	session_wake(s);
 }
 
+/*
+ * With auto_unmount fusermount3 stays, and keeps the stdout and stderr that it
+ * inherits: our caller would wait for ever for the end of his pipes. So it gets
+ * a file in memory there, from which we pass on what it has said.
+ */
+static int mount_captured(struct session *s)
+{
+	int fd[3] = { -1, -1, -1 }, r;
+	char text[1024];
+	ssize_t n;
+
+	(void)fflush(NULL);
+	fd[0] = memfd_create("fusermount3", MFD_CLOEXEC);
+	fd[1] = fcntl(1, F_DUPFD_CLOEXEC, 3);
+	fd[2] = fcntl(2, F_DUPFD_CLOEXEC, 3);
+	r = fd[0] < 0 || fd[1] < 0 || fd[2] < 0 ? -errno : 0;
+	for (int i = 1; i < 3 && r == 0; i++)
+		if (dup2(fd[0], i) < 0)
+			r = -errno;
+	if (r == 0)
+		r = fuse_session_mount(s->se, s->cfg.mountpoint) ? -EIO : 0;
+	(void)fflush(NULL);
+	for (int i = 1; i < 3; i++)
+		if (fd[i] >= 0)
+			(void)dup2(fd[i], i);
+	n = fd[0] < 0 ? 0 : pread(fd[0], text, sizeof(text), 0);
+	if (n > 0)
+		n = write(2, text, (size_t)n);
+	for (int i = 0; i < 3; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+	return r;
+}
+
+static bool has_option(const char *options, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = options; p && *p; p += *p == ',') {
+		if (strncmp(p, name, n) == 0 && (p[n] == ',' || !p[n]))
+			return true;
+		/* A comma within a value is escaped. */
+		for (; *p && *p != ','; p++)
+			if (*p == '\\' && p[1])
+				p++;
+	}
+	return false;
+}
+
 int session_mount(struct session *s)
 {
 	static const struct fuse_custom_io io = {
 		.writev = transport_writev,
 		.read = transport_read,
 	};
+	int r;
 
 	s->fd_mount = strncmp(s->cfg.mountpoint, "/dev/fd/", 8) == 0;
-	if (fuse_session_mount(s->se, s->cfg.mountpoint))
-		return -EIO; /* libfuse has said why */
+	if (has_option(s->cfg.mount_options, "auto_unmount"))
+		r = mount_captured(s);
+	else
+		r = fuse_session_mount(s->se, s->cfg.mountpoint) ? -EIO : 0;
+	if (r)
+		return r; /* libfuse has said why */
 	s->mounted = true;
 	s->fd = fuse_session_fd(s->se);
 	(void)fcntl(s->fd, F_SETFD, FD_CLOEXEC);

@@ -246,7 +246,11 @@ static void nullfs_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t
 	(void)fi;
 	if (ino == HELD)
 		submit(req, held_io,
-		       (struct job){ .req = req, .write = true, .buf = buf, .size = size, .off = off });
+		       (struct job){ .req = req,
+				     .write = true,
+				     .buf = buf,
+				     .size = size,
+				     .off = off });
 	else
 		do_write(req, buf, size, off);
 }

@@ -163,5 +163,7 @@ int main(int argc, char *argv[])
 	printf("%-7s procs=%d think=%ld us=%.1f quiet=%.1f (%d of %d rounds) busy=%.2f\n",
 	       argv[1], procs, think, median(all, n_all), median(quiet, n_quiet), n_quiet,
 	       n_all, (busy_s() - busy) / ((now_us() - start) / 1e6));
+	free(all);
+	free(quiet);
 	return 0;
 }
