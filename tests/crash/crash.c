@@ -111,7 +111,7 @@ static void name_of(char *out, size_t size, int proc, int i)
 /* The mount is gone: end quietly. Any other error is the test's failure. */
 static void failed(const char *what, const char *name)
 {
-	if (errno == ENOTCONN || errno == ECONNABORTED)
+	if (errno == ENOTCONN || errno == ECONNABORTED || errno == ECANCELED)
 		exit(0);
 	printf("%s %s: %s\n", what, name, strerror(errno));
 	exit(1);

@@ -265,7 +265,7 @@ static inline void gen_io(struct gen *g, struct op *o)
 		break;
 	case OP_lseek:
 		o->a[1] = (long long)rng_below(r, 5);
-		if (rng_pct(r, 10))
+		if (o->a[1] < SEEK_DATA && rng_pct(r, 10))
 			o->a[0] = -o->a[0];
 		break;
 	case OP_mmap:
