@@ -2,27 +2,13 @@
 /* Changes of attributes, and the clearing of setuid and setgid. */
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "fs/union/attr.h"
 #include "fs/union/copyup.h"
 #include "fs/union/locate.h"
 #include "fs/union/use.h"
 #include "lib/sys.h"
-
-static int set_size(struct union_fs *u, struct node *n, off_t size)
-{
-	struct fdent *f;
-	int r;
-
-	if (!S_ISREG(n->mode))
-		return node_is_dir(n) ? -EISDIR : -EINVAL;
-	r = locate_file(u, n, true, &f);
-	if (r < 0)
-		return r;
-	r = sys_ftruncate(fdcache_fd(f), size);
-	fdcache_put(u, f);
-	return r;
-}
 
 /* What the upper file is now, in host ids. */
 static int host_stat(struct union_fs *u, int fd, struct statx *st)
@@ -132,30 +118,78 @@ static bool only_capability_removed(struct union_fs *u, struct node *n, const st
 	return ret;
 }
 
-int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *a,
-		  struct statx *ret)
+/* Undoes, after a failure, what has been done for @a to a file that was @before. */
+static void put_back(struct union_fs *u, int fd, const struct union_attr *a,
+		     const struct statx *before)
 {
-	struct node *n = use_node(u, nodeid);
-	int r, fd = -1;
+	if (!(a->valid & (UNION_SET_MODE | UNION_SET_UID | UNION_SET_GID | UNION_SET_KILL_PRIV)))
+		return;
+	if (u->upper->override_attr && !S_ISLNK(before->stx_mode)) {
+		(void)attr_write_override(u, fd, before->stx_uid, before->stx_gid, before->stx_mode,
+					  before->stx_rdev_major, before->stx_rdev_minor);
+		return;
+	}
+	if (a->valid & (UNION_SET_UID | UNION_SET_GID))
+		(void)sys_fchown(fd, before->stx_uid, before->stx_gid);
+	if (!S_ISLNK(before->stx_mode))
+		(void)sys_fchmod(fd, before->stx_mode & 07777);
+}
 
-	if (!n)
-		return -ESTALE;
-	if (only_capability_removed(u, n, a)) {
-		r = attr_get(u, n, ret);
-		unuse_node(u, n);
+static void set_time(struct statx_timestamp *t, const struct timespec *to)
+{
+	if (to->tv_nsec == UTIME_OMIT)
+		return;
+	if (to->tv_nsec == UTIME_NOW) {
+		t->tv_sec = time(NULL);
+		t->tv_nsec = 0;
+		return;
+	}
+	t->tv_sec = to->tv_sec;
+	t->tv_nsec = (uint32_t)to->tv_nsec;
+}
+
+/* What @st has become by @a, where it cannot be asked for any more. */
+static void foretell(struct union_fs *u, const struct union_attr *a, struct statx *st)
+{
+	uid_t id;
+
+	if (a->valid & UNION_SET_KILL_PRIV)
+		st->stx_mode &= (uint16_t)~S_ISUID;
+	if (a->valid & UNION_SET_MODE)
+		st->stx_mode = (uint16_t)((st->stx_mode & S_IFMT) | (a->mode & 07777));
+	if (a->valid & UNION_SET_UID && attr_uid_host(u, a->uid, &id) == 0)
+		st->stx_uid = id;
+	if (a->valid & UNION_SET_GID && attr_gid_host(u, a->gid, &id) == 0)
+		st->stx_gid = id;
+	if (a->valid & UNION_SET_SIZE) {
+		st->stx_size = (uint64_t)a->size;
+		set_time(&st->stx_mtime, &(struct timespec){ .tv_nsec = UTIME_NOW });
+	}
+	if (a->valid & UNION_SET_ATIME)
+		set_time(&st->stx_atime, &a->atime);
+	if (a->valid & UNION_SET_MTIME)
+		set_time(&st->stx_mtime, &a->mtime);
+	set_time(&st->stx_ctime, &(struct timespec){ .tv_nsec = UTIME_NOW });
+}
+
+/* Changes the upper file @fd. All that may fail comes before what cannot be undone. */
+static int change_fd(struct union_fs *u, struct node *n, int fd, const struct union_attr *a,
+		     bool cut, struct statx *ret)
+{
+	struct layer_dir d = { .layer = u->upper, .fd = fd };
+	struct statx before;
+	int r = host_stat(u, fd, &before);
+
+	if (!r)
+		r = attr_nlink(u, n, &d, "", &before);
+	if (r < 0)
 		return r;
-	}
-	r = copyup(u, n, a->valid & UNION_SET_SIZE ? a->size : COPYUP_ALL);
-	if (!r && a->valid & UNION_SET_SIZE)
-		r = set_size(u, n, a->size);
-	if (!r && a->valid & ~(unsigned)UNION_SET_SIZE) {
-		fd = locate_path_fd(u, n);
-		r = fd < 0 ? fd : 0;
-	}
-	if (!r && a->valid & UNION_SET_KILL_PRIV && S_ISREG(n->mode))
+	if (a->valid & UNION_SET_KILL_PRIV && S_ISREG(n->mode))
 		r = kill_priv_fd(u, n, fd, &a->who);
 	if (!r && a->valid & (UNION_SET_MODE | UNION_SET_UID | UNION_SET_GID))
 		r = set_owner_mode(u, n, fd, a);
+	if (!r && a->valid & UNION_SET_SIZE && !cut)
+		r = sys_ftruncate(fd, a->size);
 	if (!r && a->valid & (UNION_SET_ATIME | UNION_SET_MTIME)) {
 		struct timespec ts[2] = { a->atime, a->mtime };
 
@@ -165,9 +199,71 @@ int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *
 			ts[1].tv_nsec = UTIME_OMIT;
 		r = sys_futimens(fd, ts);
 	}
-	sys_close(fd);
-	if (!r)
+	if (r < 0) {
+		put_back(u, fd, a, &before);
+		return r;
+	}
+	if (host_stat(u, fd, ret) < 0) {
+		*ret = before;
+		foretell(u, a, ret);
+	}
+	ret->stx_nlink = before.stx_nlink;
+	attr_show(u, n, ret);
+	return 0;
+}
+
+/* Changes @n, which is in the upper. @cut: it has its size already; then *ret is what it was. */
+static int change(struct union_fs *u, struct node *n, const struct union_attr *a, bool cut,
+		  struct statx *ret)
+{
+	bool by_file = a->valid & UNION_SET_SIZE && !cut;
+	struct statx st;
+	struct fdent *f;
+	int fd, r;
+
+	if (by_file) {
+		r = locate_file(u, n, true, &f);
+		if (r < 0)
+			return r;
+		r = change_fd(u, n, fdcache_fd(f), a, cut, &st);
+		fdcache_put(u, f);
+	} else {
+		fd = locate_path_fd(u, n);
+		r = fd < 0 ? fd : change_fd(u, n, fd, a, cut, &st);
+		sys_close(fd);
+	}
+	if (r == 0) {
+		*ret = st;
+	} else if (cut && a->valid == UNION_SET_SIZE) {
+		/* all of it has happened */
+		foretell(u, a, ret);
+		r = 0;
+	}
+	return r;
+}
+
+int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *a,
+		  struct statx *ret)
+{
+	struct node *n = use_node(u, nodeid);
+	int r = 0;
+
+	if (!n)
+		return -ESTALE;
+	if (only_capability_removed(u, n, a)) {
 		r = attr_get(u, n, ret);
+		unuse_node(u, n);
+		return r;
+	}
+	if (a->valid & UNION_SET_SIZE && !S_ISREG(n->mode))
+		r = node_is_dir(n) ? -EISDIR : -EINVAL;
+	/* the last chance: a copy-up that cuts is itself the change */
+	if (!r && a->valid & UNION_SET_SIZE && !node_has(n, NODE_UPPER))
+		r = attr_get(u, n, ret);
+	if (!r)
+		r = copyup(u, n, a->valid & UNION_SET_SIZE ? a->size : COPYUP_ALL);
+	if (r >= 0)
+		r = change(u, n, a, r == 1, ret);
 	unuse_node(u, n);
 	return r;
 }
