@@ -216,6 +216,25 @@ void dircache_copied_up(struct union_fs *u, uint32_t slot, const char *name)
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
+int dircache_hint(struct union_fs *u, uint32_t slot, const char *name, struct resolve_hint *ret)
+{
+	struct dircache *c = u->dirs;
+	struct dirent_tab *e;
+	struct dirtab *t;
+	int r = -1;
+
+	(void)pthread_mutex_lock(&c->lock);
+	t = find(c, slot);
+	if (t) {
+		e = tab_find(u, t, name);
+		r = e && e->state == ENT_LIVE;
+		if (r)
+			*ret = (struct resolve_hint){ .layer = e->layer, .only = e->only };
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
 /* --- building ------------------------------------------------------------ */
 
 /* A set of the names already decided upon, by offset into names. */
@@ -664,8 +683,6 @@ int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plu
 	if (r < 0)
 		return r;
 	i = tab_after(t, cookie <= COOKIE_DOTDOT ? COOKIE_DOTDOT : cookie);
-	if (i >= t->n && cookie > COOKIE_DOTDOT)
-		dircache_drop(u, t->slot); /* the listing has ended */
 	for (r = 0; i < t->n && !r; i++) {
 		const struct dirent_tab *te = &t->e[i];
 		const char *name = t->names + te->name;
@@ -688,6 +705,14 @@ int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plu
 	}
 	tab_put(u, t);
 	return r < 0 ? r : 0;
+}
+
+void dircache_load(struct union_fs *u, struct node *n)
+{
+	struct dirtab *t;
+
+	if (tab_get(u, n, false, &t) == 0)
+		tab_put(u, t);
 }
 
 int dir_is_empty(struct union_fs *u, struct node *n)

@@ -20,9 +20,18 @@ void dircache_removed(struct union_fs *u, uint32_t slot, const char *name);
 /* @name is in the upper now. */
 void dircache_copied_up(struct union_fs *u, uint32_t slot, const char *name);
 
+/*
+ * What the directory's table says of @name: 1 and the hint, 0 where there is
+ * no such name, -1 where there is no table.
+ */
+struct resolve_hint;
+int dircache_hint(struct union_fs *u, uint32_t slot, const char *name, struct resolve_hint *ret);
+struct node;
+/* Makes the directory's table, for that. */
+void dircache_load(struct union_fs *u, struct node *n);
+
 unsigned dircache_count(struct union_fs *u);
 
-struct node;
 /* Whether directory @n shows no entry at all: 0, -ENOTEMPTY or another error. */
 int dir_is_empty(struct union_fs *u, struct node *n);
 

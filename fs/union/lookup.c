@@ -62,6 +62,40 @@ static int lookup_known(struct union_fs *u, struct node *dir, const char *name,
 	return r;
 }
 
+/* Lookups in a directory after which it is worth listing. */
+#define PATIENCE 24
+
+/*
+ * Asks the directory's table, if there is one. One is made when a directory is
+ * asked for many names: then to read it once is less work than a question to
+ * every layer for each. Each time, twice as many lookups must come before the
+ * next: where new names keep making tables wrong, few are made.
+ */
+static int lookup_listed(struct union_fs *u, struct node *dir, const char *name,
+			 struct resolve_hint *hint)
+{
+	uint32_t slot = node_slot(u, dir);
+	bool load;
+	int r;
+
+	if (u->cfg.lower_live || strlen(name) > 255)
+		return -1;
+	r = dircache_hint(u, slot, name, hint);
+	if (r >= 0)
+		return r;
+	table_lock(u);
+	load = ++dir->asked >= PATIENCE << dir->patience;
+	if (load) {
+		dir->asked = 0;
+		dir->patience += dir->patience < 11;
+	}
+	table_unlock(u);
+	if (!load)
+		return -1;
+	dircache_load(u, dir);
+	return dircache_hint(u, slot, name, hint);
+}
+
 int union_lookup(struct union_fs *u, uint64_t parent, const char *name, struct union_entry *ret)
 {
 	struct resolve_hint hint = { .layer = MAX_LAYERS };
@@ -74,8 +108,15 @@ int union_lookup(struct union_fs *u, uint64_t parent, const char *name, struct u
 	if (!dir)
 		return -ESTALE;
 	r = node_is_dir(dir) ? lookup_known(u, dir, name, ret) : -ENOTDIR;
+	if (r == 1 && lookup_listed(u, dir, name, &hint) == 0)
+		r = 0; /* listed, and not in the list */
 	if (r == 1) {
 		r = resolve(u, dir, name, hint, &res);
+		if (r == -ENOENT && hint.layer != MAX_LAYERS) {
+			/* the table was made wrong meanwhile */
+			hint = (struct resolve_hint){ .layer = MAX_LAYERS };
+			r = resolve(u, dir, name, hint, &res);
+		}
 		if (!r) {
 			r = resolve_node(u, dir, name, &res, ret);
 			resolve_release(&res);

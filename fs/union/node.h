@@ -47,7 +47,9 @@ struct node {
 	uint16_t layer; /* non-directories: id of the lower they come from */
 	uint16_t flags; /* enum node_flag; see node_has() */
 	uint16_t mode; /* only the type is kept up to date: S_IFMT */
-	int16_t nlink_adj; /* lower names removed, not recorded on disk */
+	int16_t nlink_adj; /* files: lower names removed */
+	uint16_t asked; /* directories: lookups since its table was last made for them */
+	uint8_t patience; /* and how often that was: see lookup.c */
 };
 
 /* What few nodes need. */

@@ -24,6 +24,9 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "fs/union/attr.h"
 #include "fs/union/locate.h"
 #include "fs/union/nlink.h"
@@ -160,6 +163,32 @@ static int walk_abs(struct search *s, struct layer *l, struct layer_dir *ret)
 		*ret = next;
 	}
 	return 0;
+}
+
+/* --- names known to be in no lower ----------------------------------------- */
+
+static uint64_t absent_tag(struct union_fs *u, struct node *dir, const char *name)
+{
+	uint64_t id = (uint64_t)dir->gen << 32 | node_slot(u, dir);
+
+	return XXH3_64bits_withSeed(name, strlen(name), u->name_key ^ id) | 1;
+}
+
+static void set_absent(struct union_fs *u, struct node *dir, const char *name)
+{
+	uint64_t tag = absent_tag(u, dir, name);
+
+	if (!u->cfg.lower_live)
+		atomic_store_explicit(&u->absent[tag >> 32 & (ABSENT_SLOTS - 1)], tag,
+				      memory_order_relaxed);
+}
+
+static bool is_absent(struct union_fs *u, struct node *dir, const char *name)
+{
+	uint64_t tag = absent_tag(u, dir, name);
+
+	return atomic_load_explicit(&u->absent[tag >> 32 & (ABSENT_SLOTS - 1)],
+				    memory_order_relaxed) == tag;
 }
 
 /* Opens the directory in which @layer is asked, and says for which name. */
@@ -453,6 +482,7 @@ int resolve(struct union_fs *u, struct node *dir, const char *name, struct resol
 	    struct resolved *ret)
 {
 	unsigned i, asked = 0;
+	bool hidden = false;
 	struct search s;
 	int r = 0;
 
@@ -463,6 +493,8 @@ int resolve(struct union_fs *u, struct node *dir, const char *name, struct resol
 	if (strlen(name) > 255)
 		return -ENAMETOOLONG;
 	search_init(&s, u, dir, name);
+	if (s.n > 1 && s.layers[0] == 0 && is_absent(u, dir, name))
+		s.n = 1;
 	for (i = 0; i < s.n; i++) {
 		unsigned layer = s.layers[i];
 		bool any = ret->upper || ret->n, stop = false;
@@ -505,6 +537,7 @@ int resolve(struct union_fs *u, struct node *dir, const char *name, struct resol
 			}
 		}
 		if (r < 0 || stop) {
+			hidden = layer == 0;
 			r = r < 0 ? r : 0;
 			fdcache_put(u, e);
 			break;
@@ -528,7 +561,12 @@ int resolve(struct union_fs *u, struct node *dir, const char *name, struct resol
 		resolve_release(ret);
 		return r;
 	}
-	return ret->upper || ret->n || ret->layer ? 0 : -ENOENT;
+	if (ret->upper || ret->n || ret->layer)
+		return 0;
+	/* a whiteout in the upper says nothing of what it hides */
+	if (!hidden && s.n > 1 && hint.layer == MAX_LAYERS)
+		set_absent(u, dir, name);
+	return -ENOENT;
 }
 
 int resolve_lower_has(struct union_fs *u, struct node *dir, const char *name)
@@ -537,6 +575,8 @@ int resolve_lower_has(struct union_fs *u, struct node *dir, const char *name)
 	struct search s;
 	int r;
 
+	if (is_absent(u, dir, name))
+		return 0;
 	search_init(&s, u, dir, name);
 	if (s.n && s.layers[0] == 0)
 		asked = 1; /* an AUFS whiteout in the upper may be removed with the name */
@@ -570,6 +610,7 @@ int resolve_lower_has(struct union_fs *u, struct node *dir, const char *name)
 		r = aufs_hidden(&s, asked, i);
 		return r < 0 ? r : !r;
 	}
+	set_absent(u, dir, name);
 	return 0;
 }
 

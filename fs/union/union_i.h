@@ -13,6 +13,9 @@
 /* Namespace locks: one per stripe of directories. */
 #define NS_STRIPES 256
 
+/* A power of two. */
+#define ABSENT_SLOTS 4096
+
 /* Overlay attributes are at most this long, prefix included. */
 #define OVL_NAME_MAX 32
 
@@ -54,6 +57,13 @@ struct union_fs {
 	uint32_t next_gen;
 	uint32_t root;
 	uint64_t name_key; /* of the hashes; also of directory cookies */
+
+	/*
+	 * Names that no lower shows, by a hash of directory and name: lowers do
+	 * not change, so that what was found out by a lookup need not be asked
+	 * again by the create, the rename or the unlink that follows.
+	 */
+	_Atomic uint64_t absent[ABSENT_SLOTS];
 
 	pthread_mutex_t ns[NS_STRIPES];
 
