@@ -104,15 +104,15 @@ static int kill_priv_fd(struct union_fs *u, struct node *n, int fd, const struct
 /*
  * A request without anything to set is chown(-1, -1), which takes setuid and
  * setgid away, or the second half of the removal of a file's capabilities
- * before a write, which does not: then security.capability was removed just
- * before.
+ * before a write by root, which does not: then security.capability was removed
+ * just before. Anyone else's write takes all three away at once.
  */
 static bool only_capability_removed(struct union_fs *u, struct node *n, const struct union_attr *a)
 {
 	bool ret;
 
 	table_lock(u);
-	ret = a->valid == UNION_SET_KILL_PRIV && node_has(n, NODE_CAP_REMOVED);
+	ret = a->valid == UNION_SET_KILL_PRIV && node_has(n, NODE_CAP_REMOVED) && !a->who.uid;
 	node_clear(n, NODE_CAP_REMOVED);
 	table_unlock(u);
 	return ret;
