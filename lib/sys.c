@@ -77,6 +77,12 @@ static int fault_check(const char *where)
 		if (f_)                             \
 			return f_;                  \
 	} while (0)
+/* For what fails only if it is the call aimed at. */
+#define FAULT_ONCE()                                \
+	do {                                        \
+		if (!fault.fired)                   \
+			FAULT_POINT();              \
+	} while (0)
 #define FAULT_NULL()                                \
 	do {                                        \
 		if (fault_check(__func__)) {        \
@@ -89,6 +95,9 @@ static int fault_check(const char *where)
 	do {          \
 	} while (0)
 #define FAULT_NULL() \
+	do {         \
+	} while (0)
+#define FAULT_ONCE() \
 	do {         \
 	} while (0)
 #endif
@@ -285,7 +294,8 @@ int sys_link_fd(int fd, int newdir, const char *newname)
 
 int sys_unlinkat(int dirfd, const char *name, int flags)
 {
-	RET(unlinkat(dirfd, name, flags));
+	FAULT_ONCE();
+	return unlinkat(dirfd, name, flags) < 0 ? -errno : 0;
 }
 
 int sys_renameat2(int olddir, const char *oldname, int newdir, const char *newname, unsigned flags)

@@ -100,7 +100,8 @@ int sys_fs_uuid(int fd, uint8_t ret[16]);
 /*
  * Fault injection. Arms the calling thread: its @nth call from now on (1 =
  * the next) to a function of this header fails with -@err (allocations: NULL),
- * and with @persistent every later one as well. @nth 0 disarms.
+ * and with @persistent every later one as well, but for sys_unlinkat(), which
+ * takes no space and by which a caller undoes what it did. @nth 0 disarms.
  */
 void sys_fault_arm(unsigned nth, int err, bool persistent);
 /* Whether the armed fault has fired since sys_fault_arm(). */

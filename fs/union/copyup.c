@@ -367,6 +367,7 @@ static int commit_copy(struct union_fs *u, struct copy *c)
 static int copyup_one(struct union_fs *u, struct node *n, int64_t limit)
 {
 	struct copy c = { .n = n, .fd = -1 };
+	char rec[OVL_INDEX_NAME_MAX];
 	bool dir = node_is_dir(n);
 	int r;
 
@@ -381,8 +382,8 @@ static int copyup_one(struct union_fs *u, struct node *n, int64_t limit)
 	if (!r && dir && !u->privileged && !(c.st.stx_mode & S_IWUSR) && c.fd >= 0)
 		r = sys_fchmod(c.fd, c.st.stx_mode & 07777);
 	/* overlay.nlink counts from now on */
-	if (!r && c.indexed && n->nlink_adj)
-		(void)nlink_record(u, &c.src, 0);
+	if (r >= 0 && c.indexed && n->nlink_adj && nlink_record_name(u, &c.src, rec) == 1)
+		(void)nlink_record(u, rec, 0);
 	place_put(u, &c.src);
 	sys_close(c.fd);
 	if (r < 0 && c.tmp[0])

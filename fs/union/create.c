@@ -76,6 +76,8 @@ struct making {
 	gid_t gid;
 	ssize_t acl_len; /* of the parent's default ACL */
 	bool in_place; /* the file system gives it the right owner by itself */
+	bool over; /* it took the place of a whiteout */
+	struct resolved *is; /* what has been made; owned */
 	char acl[ACL_SIZE_MAX];
 };
 
@@ -136,29 +138,37 @@ static int dress(struct union_fs *u, int fd, struct making *m)
 }
 
 /* What is at a name that could not be made: 1 a whiteout, else -EEXIST. */
-static int whiteout_there(struct union_fs *u, const struct parent *p, const char *name)
+static int whiteout_there(const struct parent *p, const char *name)
 {
 	struct statx st;
 	int r = sys_statx(parent_fd(p), name, AT_SYMLINK_NOFOLLOW, &st);
 
-	(void)u;
 	if (r < 0)
 		return r == -ENOENT ? -EAGAIN : r;
 	return layer_is_whiteout(&st) ? 1 : -EEXIST;
 }
 
-/* In one call. The descriptor (O_PATH but for regular files), -EEXIST, ... */
-static int make_in_place(struct union_fs *u, const struct parent *p, const char *name,
-			 struct making *m)
+/*
+ * In one call. *ret_fd is open for regular files only. -EEXIST, ...; after
+ * another failure nothing is left.
+ */
+static int make_in_place(const struct parent *p, const char *name, struct making *m, int *ret_fd)
 {
 	mode_t mode = m->mode;
 	int r;
 
-	(void)u;
 	switch (mode & S_IFMT) {
 	case S_IFREG:
-		r = sys_openat(parent_fd(p), name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW,
-			       mode & 07777);
+		*ret_fd = sys_openat(parent_fd(p), name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW,
+				     mode & 07777);
+		if (*ret_fd < 0)
+			return *ret_fd;
+		r = sys_fstatx(*ret_fd, &m->is->st);
+		if (r < 0) {
+			(void)sys_unlinkat(parent_fd(p), name, 0);
+			sys_close(*ret_fd);
+			*ret_fd = -1;
+		}
 		return r;
 	case S_IFDIR:
 		r = sys_mkdirat(parent_fd(p), name, mode & 07777);
@@ -170,7 +180,12 @@ static int make_in_place(struct union_fs *u, const struct parent *p, const char 
 		r = sys_mknodat(parent_fd(p), name, mode, m->rdev);
 		break;
 	}
-	return r < 0 ? r : sys_openat(parent_fd(p), name, O_PATH | O_NOFOLLOW, 0);
+	if (r < 0)
+		return r;
+	r = sys_statx(parent_fd(p), name, AT_SYMLINK_NOFOLLOW, &m->is->st);
+	if (r < 0)
+		(void)sys_unlinkat(parent_fd(p), name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+	return r;
 }
 
 /* In the workdir, dressed. The descriptor; its name there in @tmp, "" if it has none. */
@@ -229,28 +244,38 @@ static int place(struct union_fs *u, const struct parent *p, const char *name, s
 	return work_link(u, fd, tmp, parent_fd(p), name);
 }
 
-/* Makes it, where nothing or a whiteout is: the descriptor, as make_in_place(). */
-static int make(struct union_fs *u, const struct parent *p, const char *name, struct making *m)
+/* Makes it, where nothing or a whiteout is, with m->is->st and *ret_fd as make_in_place(). */
+static int make(struct union_fs *u, const struct parent *p, const char *name, struct making *m,
+		int *ret_fd)
 {
+	struct layer_dir d = { .layer = u->upper };
 	char tmp[WORK_NAME_MAX];
 	int fd, r;
 
 	if (m->in_place) {
-		fd = make_in_place(u, p, name, m);
-		if (fd != -EEXIST)
-			return fd;
-		r = whiteout_there(u, p, name);
+		r = make_in_place(p, name, m, ret_fd);
+		if (r != -EEXIST)
+			return r;
+		r = whiteout_there(p, name);
 		if (r < 0)
 			return r;
+		m->over = true;
 	}
 	fd = make_aside(u, m, tmp);
 	if (fd < 0)
 		return fd;
-	r = place(u, p, name, m, fd, tmp, m->in_place);
-	if (r == -EEXIST && !m->in_place) {
-		r = whiteout_there(u, p, name);
-		if (r == 1)
+	d.fd = fd;
+	r = sys_fstatx(fd, &m->is->st);
+	if (!r)
+		r = attr_override(&d, "", &m->is->st);
+	if (!r)
+		r = place(u, p, name, m, fd, tmp, m->over);
+	if (r == -EEXIST && !m->over) {
+		r = whiteout_there(p, name);
+		if (r == 1) {
+			m->over = true;
 			r = place(u, p, name, m, fd, tmp, true);
+		}
 	}
 	if (r < 0) {
 		if (tmp[0])
@@ -258,39 +283,29 @@ static int make(struct union_fs *u, const struct parent *p, const char *name, st
 		sys_close(fd);
 		return r;
 	}
-	return fd;
+	m->is->st.stx_nlink = S_ISDIR(m->mode) ? 2 : 1; /* an O_TMPFILE had none */
+	*ret_fd = fd;
+	return 0;
 }
 
-/* The node of what was just made in the upper, whose descriptor is @fd. */
-static int new_node(struct union_fs *u, const struct parent *p, const char *name, int fd,
-		    struct union_entry *ret)
+/* The node of what was just made in the upper: fails without memory only. */
+static int new_node(struct union_fs *u, const struct parent *p, const char *name,
+		    struct resolved *r, struct union_entry *ret)
 {
-	struct resolved *r = sys_calloc(1, sizeof(*r));
-	struct layer_dir d = { .layer = u->upper, .fd = fd };
-	int err;
-
-	if (!r)
-		return -ENOMEM;
-	err = sys_fstatx(fd, &r->st);
-	if (!err) {
-		r->upper = true;
-		r->upper_ino = r->st.stx_ino;
-		r->ino = ovl_map_ino(u, u->upper->fs, r->st.stx_ino);
-		err = attr_override(&d, "", &r->st);
-	}
-	if (!err)
-		err = resolve_node(u, p->n, name, r, ret);
-	free(r);
-	return err;
+	r->upper = true;
+	r->upper_ino = r->st.stx_ino;
+	r->ino = ovl_map_ino(u, u->upper->fs, r->st.stx_ino);
+	return resolve_node(u, p->n, name, r, ret);
 }
 
 /* Takes the new name away again, after something went wrong. */
-static void unmake(struct union_fs *u, const struct parent *p, const char *name, mode_t mode)
+static void unmake(struct union_fs *u, const struct parent *p, const char *name,
+		   const struct making *m)
 {
-	if (resolve_lower_has(u, p->n, name) == 1)
-		(void)work_whiteout_over(u, parent_fd(p), name, S_ISDIR(mode));
+	if (m->over)
+		(void)work_whiteout_over(u, parent_fd(p), name, S_ISDIR(m->mode));
 	else
-		(void)sys_unlinkat(parent_fd(p), name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+		(void)sys_unlinkat(parent_fd(p), name, S_ISDIR(m->mode) ? AT_REMOVEDIR : 0);
 }
 
 static int create(struct union_fs *u, const struct union_cred *c, uint64_t parent, const char *name,
@@ -298,21 +313,24 @@ static int create(struct union_fs *u, const struct union_cred *c, uint64_t paren
 {
 	struct making m = { .rdev = rdev, .target = target };
 	struct parent p;
-	int r, fd;
+	int r, fd = -1;
 
 	r = parent_begin(u, parent, name, &p);
 	if (r < 0)
 		return r;
+	m.is = sys_calloc(1, sizeof(*m.is));
 	ns_lock(u, p.n, NULL);
-	r = prepare(u, c, &p, mode, &m);
-	fd = r < 0 ? r : make(u, &p, name, &m);
-	if (fd >= 0) {
+	r = m.is ? prepare(u, c, &p, mode, &m) : -ENOMEM;
+	if (!r)
+		r = make(u, &p, name, &m, &fd);
+	if (!r) {
 		dircache_drop(u, node_slot(u, p.n));
-		r = new_node(u, &p, name, fd, ret);
+		r = new_node(u, &p, name, m.is, ret);
 		if (r < 0)
-			unmake(u, &p, name, mode);
+			unmake(u, &p, name, &m);
 	}
 	ns_unlock(u, p.n, NULL);
+	free(m.is);
 	if (fd >= 0 && r == 0 && S_ISREG(mode) && !u->upper->override_attr) {
 		/* it is about to be written */
 		struct layer_dir d = { .layer = u->upper, .fd = fd };
@@ -322,7 +340,7 @@ static int create(struct union_fs *u, const struct union_cred *c, uint64_t paren
 		sys_close(fd);
 	}
 	parent_end(u, &p);
-	return fd < 0 ? fd : r;
+	return r;
 }
 
 int union_mknod(struct union_fs *u, const struct union_cred *c, uint64_t parent, const char *name,
@@ -386,7 +404,10 @@ int union_tmpfile(struct union_fs *u, const struct union_cred *c, uint64_t paren
 		n->refs--;
 		ret->nodeid = node_id(u, n);
 		table_unlock(u);
-		return attr_get(u, n, &ret->st);
+		r = attr_get(u, n, &ret->st);
+		if (r < 0)
+			union_forget(u, ret->nodeid, 1);
+		return r;
 	}
 	if (n)
 		node_drop(u, n);
@@ -407,7 +428,8 @@ static int link_at(const struct place *at, int dirfd, const char *name)
 	return sys_linkat(fdcache_fd(at->dir), at->name, dirfd, name);
 }
 
-static int link_into(struct union_fs *u, struct node *n, const struct parent *p, const char *name)
+static int link_into(struct union_fs *u, struct node *n, const struct parent *p, const char *name,
+		     bool *ret_over)
 {
 	char tmp[WORK_NAME_MAX];
 	struct place at;
@@ -419,8 +441,9 @@ static int link_into(struct union_fs *u, struct node *n, const struct parent *p,
 	/* overlay.nlink, relative to the upper's links, stays true by itself */
 	r = link_at(&at, parent_fd(p), name);
 	if (r == -EEXIST) {
-		r = whiteout_there(u, p, name);
+		r = whiteout_there(p, name);
 		if (r == 1) {
+			*ret_over = true;
 			work_name(u, tmp);
 			r = link_at(&at, u->work, tmp);
 			if (!r) {
@@ -434,10 +457,59 @@ static int link_into(struct union_fs *u, struct node *n, const struct parent *p,
 	return r;
 }
 
+/* @n is also @p/@name from now on. With the lock. */
+static int add_name(struct union_fs *u, struct node *n, const struct parent *p, const char *name)
+{
+	struct node_ext *x;
+	int r = dent_add(u, p->n, name, n);
+
+	if (r < 0)
+		return r;
+	x = node_ext_peek(u, n);
+	if (x && (x->pin >= 0 || x->orphan)) {
+		/* it has a name again */
+		fdcache_reap_later(u, x->pin, str_at(u, x->orphan));
+		slab_release(u->slab, x->orphan);
+		x->pin = -1;
+		x->orphan = 0;
+	}
+	node_add_id(u, n, true);
+	return 0;
+}
+
+/* Links @n, which is in the upper; *ret_st becomes what it is then. */
+static int link_node(struct union_fs *u, struct node *n, struct parent *p, const char *name,
+		     struct statx *ret_st)
+{
+	struct making m = { .mode = n->mode };
+	struct statx now;
+	int r = attr_get(u, n, ret_st);
+
+	if (r < 0)
+		return r;
+	ns_lock(u, p->n, NULL);
+	r = link_into(u, n, p, name, &m.over);
+	if (!r) {
+		dircache_drop(u, node_slot(u, p->n));
+		table_lock(u);
+		r = add_name(u, n, p, name);
+		table_unlock(u);
+		if (r < 0)
+			unmake(u, p, name, &m);
+	}
+	ns_unlock(u, p->n, NULL);
+	if (r < 0)
+		return r;
+	/* it has happened, whatever becomes of this */
+	ret_st->stx_nlink++;
+	if (attr_get(u, n, &now) == 0)
+		*ret_st = now;
+	return 0;
+}
+
 int union_link(struct union_fs *u, uint64_t nodeid, uint64_t parent, const char *name,
 	       struct union_entry *ret)
 {
-	struct node_ext *x;
 	struct parent p;
 	struct node *n;
 	int r;
@@ -452,30 +524,10 @@ int union_link(struct union_fs *u, uint64_t nodeid, uint64_t parent, const char 
 	r = parent_begin(u, parent, name, &p);
 	if (!r) {
 		r = copyup(u, n, COPYUP_ALL);
-		if (!r) {
-			ns_lock(u, p.n, NULL);
-			r = link_into(u, n, &p, name);
-			dircache_drop(u, node_slot(u, p.n));
-			table_lock(u);
-			if (!r)
-				r = dent_add(u, p.n, name, n);
-			x = node_ext_peek(u, n);
-			if (!r && x && (x->pin >= 0 || x->orphan)) {
-				/* it has a name again */
-				fdcache_reap_later(u, x->pin, str_at(u, x->orphan));
-				slab_release(u->slab, x->orphan);
-				x->pin = -1;
-				x->orphan = 0;
-			}
-			if (!r)
-				node_add_id(u, n, true);
-			table_unlock(u);
-			ns_unlock(u, p.n, NULL);
-		}
+		if (!r)
+			r = link_node(u, n, &p, name, &ret->st);
 		parent_end(u, &p);
 	}
-	if (!r)
-		r = attr_get(u, n, &ret->st);
 	table_lock(u);
 	if (!r) {
 		n->nlookup++;

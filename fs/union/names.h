@@ -4,6 +4,7 @@
 #define PLYFS_UNION_NAMES_H
 
 #include "fs/union/locate.h"
+#include "fs/union/ovl.h"
 
 /* A directory whose names are about to change: in the upper, and open. */
 struct parent {
@@ -37,7 +38,8 @@ struct removal {
 	bool drop_index; /* and no name in the lower either: its index entry goes */
 	/* what removal_undo() has to undo */
 	bool counted; /* overlay.nlink is one less */
-	bool lost; /* nlink_adj, and its record, is one less */
+	bool lost; /* nlink_adj is one less */
+	char record[OVL_INDEX_NAME_MAX]; /* and this record, if it has a name */
 	bool pinned;
 	bool aside; /* the file is in the workdir, its name is the node's orphan */
 };

@@ -40,16 +40,16 @@ int nlink_lost(struct union_fs *u, const struct layer_dir *dir, const char *name
 	return lost > 0 && lost < INT16_MAX ? (int)lost : 0;
 }
 
-int nlink_record(struct union_fs *u, const struct place *at, int lost)
+int nlink_record_name(struct union_fs *u, const struct place *at, char ret[OVL_INDEX_NAME_MAX])
 {
-	char rec[OVL_INDEX_NAME_MAX], tmp[WORK_NAME_MAX], v[16];
+	return u->nlinks < 0 || at->upper ? 0 : record_name(u, fdcache_dir(at->dir), at->name, ret);
+}
+
+int nlink_record(struct union_fs *u, const char *rec, int lost)
+{
+	char tmp[WORK_NAME_MAX], v[16];
 	int r;
 
-	if (u->nlinks < 0)
-		return 0;
-	r = record_name(u, fdcache_dir(at->dir), at->name, rec);
-	if (r <= 0)
-		return r;
 	if (!lost) {
 		r = sys_unlinkat(u->nlinks, rec, 0);
 		return r == -ENOENT ? 0 : r;

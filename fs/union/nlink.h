@@ -19,7 +19,10 @@
 /* How many names the lower file @dir/@name, with more than one link, has lost; or -errno. */
 int nlink_lost(struct union_fs *u, const struct layer_dir *dir, const char *name);
 
-/* Records that the lower file at @at has lost @lost names; 0 removes the record. */
-int nlink_record(struct union_fs *u, const struct place *at, int lost);
+/* The name of the record of the lower file at @at: 1, 0 where it can have none, or -errno. */
+int nlink_record_name(struct union_fs *u, const struct place *at, char ret[OVL_INDEX_NAME_MAX]);
+
+/* Records that the file of that record has lost @lost names; 0 removes the record. */
+int nlink_record(struct union_fs *u, const char *rec, int lost);
 
 #endif

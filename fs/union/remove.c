@@ -163,24 +163,24 @@ static int lose_name(struct union_fs *u, struct removal *rm)
 	r = locate(u, rm->n, &at);
 	if (r < 0)
 		return r;
-	r = at.upper ? 0 : nlink_record(u, &at, lost);
+	r = nlink_record_name(u, &at, rm->record);
 	place_put(u, &at);
+	if (r == 1)
+		r = nlink_record(u, rm->record, lost);
+	else
+		rm->record[0] = 0;
 	return r;
 }
 
 static void find_name(struct union_fs *u, struct removal *rm)
 {
-	struct place at;
 	int lost;
 
 	table_lock(u);
 	lost = -(++rm->n->nlink_adj);
 	table_unlock(u);
-	if (rm->gone || locate(u, rm->n, &at) < 0)
-		return;
-	if (!at.upper)
-		(void)nlink_record(u, &at, lost);
-	place_put(u, &at);
+	if (rm->record[0])
+		(void)nlink_record(u, rm->record, lost);
 }
 
 int removal_begin(struct union_fs *u, const struct parent *p, const char *name, struct node *n,
