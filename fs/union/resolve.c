@@ -150,10 +150,16 @@ static int walk_abs(struct search *s, struct layer *l, struct layer_dir *ret)
 		struct layer_dir next;
 
 		*e = 0;
-		(void)snprintf(name, sizeof(name), "%s", p + 1);
+		if ((size_t)(e - p) > sizeof(name)) {
+			r = -ENAMETOOLONG;
+		} else {
+			memcpy(name, p + 1, (size_t)(e - p));
+			r = 0;
+		}
 		*p = 0;
 		*e = '/';
-		r = step(s, ret, path, name, e);
+		if (!r)
+			r = step(s, ret, path, name, e);
 		*p = '/';
 		if (!r)
 			r = l->ops->dir_open(ret, name, &next);
