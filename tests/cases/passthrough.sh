@@ -49,6 +49,9 @@ stop() {
 	wait "$PID" || fail "the daemon ended with $?: $(cat "$TESTTMP/log")"
 }
 
+# However the test ends, nothing stays mounted, and daemons end with their mounts.
+trap 'cd /; umount -l "$FS/mnt" 2>/dev/null || :; umount -l "$FS" || :' EXIT
+
 # Messages of a kind so far.
 count() {
 	"$PLYFS" --stats "$TESTTMP/stats" | awk -v op="$1" '$1 == op { n = $2 } END { print n + 0 }'
