@@ -48,7 +48,7 @@ struct dirent_tab {
 	uint32_t name; /* offset in names */
 	_Atomic uint16_t layer; /* the topmost that has it; MAX_LAYERS: ask */
 	uint8_t type; /* DT_* */
-	bool only; /* no layer below has it */
+	_Atomic bool only; /* no layer below has it */
 	_Atomic uint8_t state;
 };
 
@@ -211,8 +211,10 @@ void dircache_copied_up(struct union_fs *u, uint32_t slot, const char *name)
 	c->changes++;
 	t = find(c, slot);
 	e = t ? tab_find(u, t, name) : NULL;
-	if (e)
+	if (e) {
 		e->layer = 0;
+		e->only = false;
+	}
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
@@ -698,6 +700,7 @@ int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plu
 			/* listed all the same: a lookup tells what is wrong with it */
 			memset(&e, 0, sizeof(e));
 			e.st.stx_mode = (uint16_t)DTTOIF(te->type);
+			e.st.stx_ino = te->cookie; /* libraries skip entries with none */
 		}
 		r = fn(arg, name, te->cookie, &e);
 		if (r && e.nodeid)
