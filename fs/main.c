@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* plyfs: options, mount, daemonise, serve. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/fuse.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fs/fuse/daemon.h"
 #include "fs/fuse/ops.h"
@@ -57,18 +59,18 @@ static void fill_config(const struct options *o, bool live, struct union_config 
 	c->work = o->work;
 	c->ro = o->ro;
 	c->lower_live = live;
-	c->private_lower = mountpoint_inside_lower(o);
+	c->private_lower = o->mountpoint_in_lower ? UNION_PRIVATE_TRY : UNION_PRIVATE_NO;
+	if (mountpoint_inside_lower(o))
+		c->private_lower = UNION_PRIVATE_MUST;
 	c->userxattr = o->userxattr == OPTIONS_ON;
 	c->redirect = o->redirect_dir == OPTIONS_REDIRECT_ON;
 	c->redirect_follow = o->redirect_dir != OPTIONS_REDIRECT_NOFOLLOW;
 	c->index = o->index;
-	c->metacopy = o->metacopy;
 	c->sync = o->fsync && !o->is_volatile;
 	c->wh_files = o->wh_files;
 	c->static_nlink = o->static_nlink;
 	c->ino32 = o->ino32;
 	c->acl = o->acl != OPTIONS_OFF && !o->noxattr;
-	c->killpriv = o->passthrough == OPTIONS_PASSTHROUGH_OFF;
 	c->xattr_permissions = o->xattr_permissions;
 	c->squash_uid = o->squash_to_root || o->has_squash_uid;
 	c->squash_gid = o->squash_to_root || o->has_squash_gid;
@@ -119,6 +121,28 @@ struct start {
 	struct ops *ops;
 };
 
+/* Reads ahead as much as one request carries, where we may say so: KiB. */
+#define READ_AHEAD 1024
+
+/* The kernel reads 128 KiB ahead of FUSE files; only root can have it read more. */
+static void set_read_ahead(const struct options *o)
+{
+	_cleanup_free_ char *path = NULL;
+	struct statx st;
+	FILE *f;
+
+	if (o->has_max_readahead ||
+	    statx(AT_FDCWD, o->mountpoint, AT_STATX_DONT_SYNC, STATX_INO, &st) < 0 ||
+	    asprintf(&path, "/sys/class/bdi/%u:%u/read_ahead_kb", st.stx_dev_major,
+		     st.stx_dev_minor) < 0)
+		return;
+	f = fopen(path, "we");
+	if (!f)
+		return;
+	(void)fprintf(f, "%d", READ_AHEAD);
+	(void)fclose(f);
+}
+
 static int ready(void *arg)
 {
 	const struct start *s = arg;
@@ -128,6 +152,7 @@ static int ready(void *arg)
 	if (s->ops->passthrough != OPS_PASSTHROUGH_OFF)
 		(void)passthrough_usable(s->ops->pt,
 					 fuse_session_fd(session_fuse(s->ops->session)));
+	set_read_ahead(o);
 	if (!o->foreground)
 		log_to_syslog();
 	return daemon_ready();
@@ -144,6 +169,16 @@ static enum session_uring uring(const struct options *o)
 	default:
 		return SESSION_URING_AUTO;
 	}
+}
+
+/* Labels are for the kernel to judge, where it has SELinux and lets us. */
+static unsigned mount_flags(void)
+{
+	unsigned flags = geteuid() == 0 ? OPTIONS_MNT_ROOT : 0;
+
+	if (flags && access("/sys/fs/selinux/enforce", F_OK) == 0)
+		flags |= OPTIONS_MNT_SELINUX;
+	return flags;
 }
 
 /* Mounts and serves until the end. The exit code. */
@@ -163,7 +198,7 @@ static int serve(struct options *o, struct ops *ops)
 	};
 	int r;
 
-	r = options_mount_string(o, geteuid() == 0 ? OPTIONS_MNT_ROOT : 0, &mount_options);
+	r = options_mount_string(o, mount_flags(), &mount_options);
 	if (r < 0)
 		return EXIT_FAILURE;
 	cfg.mount_options = mount_options;
@@ -258,6 +293,8 @@ int main(int argc, char **argv)
 	}
 	for (i = 0; i < o.n_warning; i++)
 		log_warn("%s", o.warning[i]);
+	if (o.metacopy)
+		log_warn("metacopy=on: not supported yet, files are copied up whole");
 	r = run(&o);
 	options_free(&o);
 	return r;

@@ -115,8 +115,10 @@ static int open_lowers(struct union_fs *u, const struct union_config *cfg, char 
 	for (i = 0; i < cfg->nlower; i++) {
 		struct layer *l;
 
-		r = layer_open_dir(cfg->lower[i], cfg->private_lower, &l);
-		if (r < 0 && cfg->private_lower)
+		r = layer_open_dir(cfg->lower[i], cfg->private_lower != UNION_PRIVATE_NO, &l);
+		if (r < 0 && cfg->private_lower == UNION_PRIVATE_TRY)
+			r = layer_open_dir(cfg->lower[i], false, &l);
+		if (r == -EPERM && cfg->private_lower == UNION_PRIVATE_MUST)
 			return fail(ret_err, r,
 				    "the mountpoint lies in a lower layer, which takes privilege to "
 				    "be safe: lowerdir", cfg->lower[i]);

@@ -39,18 +39,20 @@ struct union_config {
 	const char *work;
 	bool ro; /* writes nothing, not even to work; the upper may be live */
 	bool lower_live; /* lowers may change under us: check copies */
-	bool private_lower; /* give lowers that hold the mountpoint a mount of their own */
+	enum union_private {
+		UNION_PRIVATE_NO,
+		UNION_PRIVATE_TRY, /* where permitted */
+		UNION_PRIVATE_MUST, /* or refuse: the mount would hide a part of a lower */
+	} private_lower; /* give lowers a mount of their own, on which nothing is mounted */
 	bool userxattr; /* user.overlay.*; else trusted. where permitted */
 	bool redirect; /* directory renames make redirects; else -EXDEV */
 	bool redirect_follow;
 	bool index; /* keep lower hardlinks together by the index */
-	bool metacopy;
 	bool sync; /* copy-up is durable before it is visible, fsync works */
 	bool wh_files; /* write .wh.NAME where character devices are refused */
 	bool static_nlink;
 	bool ino32;
 	bool acl; /* POSIX ACLs are shown and honoured */
-	bool killpriv; /* the caller's kernel leaves setuid clearing to us */
 	unsigned xattr_permissions; /* 0, 1 security., 2 user.containers. */
 	bool squash_uid, squash_gid;
 	uint32_t squash_to_uid, squash_to_gid;

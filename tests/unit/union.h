@@ -141,7 +141,6 @@ static inline void fx_init(struct fixture *f)
 		.index = true,
 		.sync = false,
 		.acl = true,
-		.killpriv = true,
 		.fd_budget = 64,
 	};
 }
