@@ -57,7 +57,7 @@ static const char usage[] =
 "  --userxattr       layers carry user.overlay.* marks\n"
 "  --no WHAT         leave out: ino ctime holes acl xattr uids remount\n"
 "                    dir-rename wh-files stray getflags direct links odd-xattrs\n"
-"                    long-names\n"
+"                    long-names overlay-xattrs cross-nlink\n"
 "  --save FILE       where a failing, shrunk sequence goes\n"
 "  --shrink-time S   give up shrinking after S seconds (120); 0: do not\n"
 "  --replay FILE     run what --save saved\n";
@@ -78,6 +78,8 @@ static int set_no(struct config *c, const char *what)
 		{ "acl", &c->gen.acl, 0 },
 		{ "xattr", &c->gen.xattr, 0 },
 		{ "uids", &c->gen.uids, 0 },
+		{ "overlay-xattrs", &c->gen.overlay_xattrs, 0 },
+		{ "cross-nlink", &c->no_cross_nlink, 1 },
 		{ "odd-xattrs", &c->gen.odd_xattrs, 0 },
 		{ "long-names", &rand_name_long, 0 },
 		{ "remount", &c->gen.remount, 0 },
@@ -205,7 +207,7 @@ int main(int argc, char **argv)
 		.umount = "umount \"$MNT\"", .ops = 1000, .layers = 3,
 		.entries = 80, .shrink_time = 120,
 		.gen = {
-			.odd_xattrs = 1, .acl = 1, .dir_rename = 1, .xattr = 1, .getflags = 1,
+			.odd_xattrs = 1, .overlay_xattrs = 1, .acl = 1, .dir_rename = 1, .xattr = 1, .getflags = 1,
 			.direct = 1, .remount = 1, .check_every = 100,
 		},
 	};

@@ -23,6 +23,7 @@ struct gen {
 	int privileged;		/* root's operations: devices, trusted */
 	int uids;		/* other uids can be played */
 	int odd_xattrs;		/* names that no filesystem takes */
+	int overlay_xattrs;	/* user.overlay.*: stored escaped */
 	int acl, dir_rename, xattr, getflags, direct, remount, drop_caches;
 	int check_every;
 	int userxattr;
@@ -145,6 +146,8 @@ static inline void gen_xattr_name(struct gen *g, char *out)
 		k = 0;
 	if (!g->odd_xattrs && (k == 8 || k == 14))
 		k = 0;
+	if (!g->overlay_xattrs && (k == 6 || k == 7))
+		k = 1;
 	if (k == 13)	/* a name of the format: an exception of I3 */
 		k = 1;
 	strcpy(out, names[k]);
