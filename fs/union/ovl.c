@@ -38,11 +38,29 @@ bool ovl_xattr_absent(int err)
 	       err == -ERANGE;
 }
 
-#define COMPLAINTS 1024
+#define COMPLAINTS 4096
+#define PROBES 8
+
+/* Whether this is the first complaint with that hash. Past the table's size there are none. */
+static bool first_complaint(uint64_t h)
+{
+	static _Atomic uint32_t made[COMPLAINTS];
+	uint32_t tag = (uint32_t)(h >> 32) | 1;
+	unsigned i;
+
+	for (i = 0; i < PROBES; i++) {
+		uint32_t old = 0;
+
+		if (atomic_compare_exchange_strong(&made[(h + i) % COMPLAINTS], &old, tag))
+			return true;
+		if (old == tag)
+			return false;
+	}
+	return false;
+}
 
 int ovl_bad(const struct layer_dir *dir, const char *name, const char *what)
 {
-	static _Atomic uint32_t made[COMPLAINTS]; /* hashes; so many are remembered */
 	struct statx st = { 0 };
 	char shown[256];
 	uint64_t h;
@@ -51,13 +69,12 @@ int ovl_bad(const struct layer_dir *dir, const char *name, const char *what)
 	(void)dir->layer->ops->stat(dir, "", &st);
 	h = XXH3_64bits_withSeed(name, strlen(name), st.stx_ino ^ (uint64_t)dir->layer->id << 48);
 	h ^= XXH3_64bits(what, strlen(what));
-	if (atomic_exchange(&made[h % COMPLAINTS], (uint32_t)(h >> 32) | 1) ==
-	    ((uint32_t)(h >> 32) | 1))
+	if (!first_complaint(h))
 		return -EIO;
 	for (i = 0; name[i] && i < sizeof(shown) - 1; i++)
 		shown[i] = (unsigned char)name[i] < ' ' || name[i] == 127 ? '?' : name[i];
 	shown[i] = 0;
-	log_err("layer %s: %s%s %s", dir->layer->path, *shown ? "a file named " : "a directory",
+	log_err("layer %s: %s%s %s", dir->layer->path, *shown ? "what is named " : "its root",
 		shown, what);
 	return -EIO;
 }

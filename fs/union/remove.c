@@ -76,6 +76,20 @@ static int pin(struct union_fs *u, struct removal *rm, int dirfd, const char *na
 	return x ? 0 : -ENOMEM;
 }
 
+/* The same for a lower file that could not be found again by its path. */
+static int pin_lower(struct union_fs *u, struct removal *rm)
+{
+	struct place at;
+	int r = locate(u, rm->n, &at);
+
+	if (r < 0)
+		return r;
+	r = at.name[0] ? pin(u, rm, fdcache_fd(at.dir), at.name) : 0;
+	place_put(u, &at);
+	/* past the budget it is lost to whoever has it open */
+	return r == -EMFILE ? 0 : r;
+}
+
 static void unpin(struct union_fs *u, struct node *n)
 {
 	struct node_ext *x;
@@ -225,6 +239,9 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 			ret->gone = view.stx_nlink <= 1;
 		}
 		r = one_name || ret->dir ? locate_detach(u, n) : 0;
+		/* too deep to write its path down */
+		if (r == -ENAMETOOLONG)
+			r = ret->dir ? 0 : pin_lower(u, ret);
 		if (!r && !ret->dir && !node_has(n, NODE_UPPER)) {
 			r = lose_name(u, ret);
 			if (r < 0)
@@ -236,7 +253,7 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 	ret->last = ret->gone || one_name;
 	if (ret->dir) {
 		r = locate_detach(u, n);
-		if (r < 0)
+		if (r < 0 && r != -ENAMETOOLONG)
 			return r;
 	}
 	if (!ret->last)

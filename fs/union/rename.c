@@ -95,6 +95,8 @@ static int free_from_name(struct union_fs *u, struct node *n, struct node *newpa
 		return r;
 	}
 	r = locate_detach(u, n);
+	if (r == -ENAMETOOLONG)
+		r = -EXDEV;
 	if (!r) {
 		table_lock(u);
 		s = stack_at(u, n);
