@@ -44,8 +44,15 @@ static inline void io_rw(struct exec *x, const struct op *o)
 	int seq = o->kind == OP_read || o->kind == OP_write;
 	size_t len = (size_t)(seq ? o->a[0] : o->a[1]);
 	char *buf = io_buffer();
+	struct stat st;
 	ssize_t n;
 
+	/* some look at the position first, which is anything after readdir */
+	if (!fstat(fd, &st) && S_ISDIR(st.st_mode)) {
+		errno = EISDIR;
+		res_set(r, -1);
+		return;
+	}
 	if (len > IO_MAX)
 		len = IO_MAX;
 	if (writes)
@@ -237,8 +244,9 @@ static inline void io_flags(struct exec *x, const struct op *o)
 	int fl = 0;
 
 	/* a directory's flags pass on to what is made in it, or do not */
-	if (o->kind == OP_setflags && !fstat(fd, &st) && !S_ISREG(st.st_mode))
-		return;
+	if (!fstat(fd, &st) && (!S_ISDIR(st.st_mode) || o->kind != OP_getflags) &&
+	    !S_ISREG(st.st_mode))
+		return;		/* of a FIFO some know them, some do not */
 	if (res_set(x->res, ioctl(fd, FS_IOC_GETFLAGS, &fl)))
 		return;
 	if (o->kind == OP_getflags) {
