@@ -36,10 +36,8 @@ struct removal {
 	bool last; /* the upper file has no other name that is known */
 	bool gone; /* the file has no other name at all */
 	bool drop_index; /* and no name in the lower either: its index entry goes */
+	char record[OVL_INDEX_NAME_MAX]; /* where lost names of a lower file are counted, or "" */
 	/* what removal_undo() has to undo */
-	bool counted; /* overlay.nlink is one less */
-	bool lost; /* nlink_adj is one less */
-	char record[OVL_INDEX_NAME_MAX]; /* and this record, if it has a name */
 	bool pinned;
 	bool aside; /* the file is in the workdir, its name is the node's orphan */
 };
@@ -55,6 +53,12 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 int removal_do(struct union_fs *u, const struct parent *p, const char *name, struct removal *rm);
 /* Whether removal_do() moves the file to the workdir, which a rename over it does not. */
 bool removal_needs_aside(struct union_fs *u, const struct removal *rm);
+/*
+ * Counts the name that a lower file has lost, after it is lost: a crash before
+ * that leaves a count too high, by which nothing is ever given up too early.
+ * removal_do() does it; for a rename over the name it is left to the caller.
+ */
+int removal_count(struct union_fs *u, struct removal *rm);
 /* After removal_begin(), and where that is needed removal_do(): it is not to be after all. */
 void removal_undo(struct union_fs *u, const struct parent *p, const char *name, struct removal *rm);
 /* The name is gone from disk: from the tables too. */

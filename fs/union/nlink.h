@@ -7,8 +7,8 @@
  * inode there. Until the file is copied up (then overlay.nlink takes over) the
  * number is a record in workdir/nlink, a symlink named as the file's index
  * entry would be, whose target is the number. Kernel overlayfs does not look
- * at it. The record comes first: a crash before the removal leaves st_nlink one
- * too low, and nothing else.
+ * at it. The record follows the removal: a crash between them leaves a count one
+ * too high, which keeps an index entry longer than needed, and nothing else.
  */
 #ifndef PLYFS_UNION_NLINK_H
 #define PLYFS_UNION_NLINK_H

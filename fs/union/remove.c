@@ -103,7 +103,7 @@ static void unpin(struct union_fs *u, struct node *n)
 	table_unlock(u);
 }
 
-/* An indexed file loses a name. One in the lower only has to be counted down. */
+/* An indexed file is to lose a name: whether it is the last. */
 static int begin_indexed(struct union_fs *u, struct removal *rm)
 {
 	struct place at;
@@ -115,8 +115,7 @@ static int begin_indexed(struct union_fs *u, struct removal *rm)
 		return r;
 	fd = *at.name ? sys_openat(fdcache_fd(at.dir), at.name, O_PATH | O_NOFOLLOW, 0) :
 			sys_dup(fdcache_fd(at.dir));
-	r = fd < 0 ? fd : attr_add_nlink(u, rm->n, &at, fd, rm->in_upper ? 0 : -1, &names);
-	rm->counted = !r && !rm->in_upper;
+	r = fd < 0 ? fd : attr_add_nlink(u, rm->n, &at, fd, 0, &names);
 	rm->drop_index = !r && names <= 1;
 	sys_close(fd);
 	place_put(u, &at);
@@ -147,7 +146,8 @@ static int keep_indexed(struct union_fs *u, struct removal *rm)
 	return r;
 }
 
-static int overlay_nlink_back(struct union_fs *u, struct node *n)
+/* An indexed file has lost a name that only the lower had. */
+static int count_indexed(struct union_fs *u, struct node *n)
 {
 	struct place at;
 	int r = locate(u, n, &at), fd;
@@ -156,45 +156,51 @@ static int overlay_nlink_back(struct union_fs *u, struct node *n)
 		return r;
 	fd = *at.name ? sys_openat(fdcache_fd(at.dir), at.name, O_PATH | O_NOFOLLOW, 0) :
 			sys_dup(fdcache_fd(at.dir));
-	r = fd < 0 ? fd : attr_add_nlink(u, n, &at, fd, 1, NULL);
+	r = fd < 0 ? fd : attr_add_nlink(u, n, &at, fd, -1, NULL);
 	sys_close(fd);
 	place_put(u, &at);
 	return r;
 }
 
-/* One name of a lower file, of several, goes: in the node and on disk. */
-static int lose_name(struct union_fs *u, struct removal *rm)
+/* A file that is in a lower only is to lose a name: where that is to be recorded. */
+static int prepare_record(struct union_fs *u, struct removal *rm)
 {
 	struct place at;
-	int lost, r;
+	int r;
 
-	table_lock(u);
-	rm->lost = rm->n->nlink_adj > INT16_MIN;
-	lost = rm->lost ? -(--rm->n->nlink_adj) : 0;
-	table_unlock(u);
-	if (!rm->lost || rm->gone)
+	if (rm->gone)
 		return 0;
 	r = locate(u, rm->n, &at);
 	if (r < 0)
 		return r;
 	r = nlink_record_name(u, &at, rm->record);
 	place_put(u, &at);
-	if (r == 1)
-		r = nlink_record(u, rm->record, lost);
-	else
+	if (r != 1)
 		rm->record[0] = 0;
-	return r;
+	return r < 0 ? r : 0;
 }
 
-static void find_name(struct union_fs *u, struct removal *rm)
+int removal_count(struct union_fs *u, struct removal *rm)
 {
-	int lost;
+	int lost, r = 0;
 
+	if (rm->in_upper || rm->dir)
+		return 0;
+	if (node_has(rm->n, NODE_INDEXED))
+		return rm->drop_index ? 0 : count_indexed(u, rm->n);
+	if (node_has(rm->n, NODE_UPPER))
+		return 0;
 	table_lock(u);
-	lost = -(++rm->n->nlink_adj);
+	lost = rm->n->nlink_adj > INT16_MIN ? 1 - rm->n->nlink_adj : -rm->n->nlink_adj;
 	table_unlock(u);
 	if (rm->record[0])
-		(void)nlink_record(u, rm->record, lost);
+		r = nlink_record(u, rm->record, lost);
+	if (!r) {
+		table_lock(u);
+		rm->n->nlink_adj = (int16_t)-lost;
+		table_unlock(u);
+	}
+	return r;
 }
 
 int removal_begin(struct union_fs *u, const struct parent *p, const char *name, struct node *n,
@@ -243,7 +249,7 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 		if (r == -ENAMETOOLONG)
 			r = ret->dir ? 0 : pin_lower(u, ret);
 		if (!r && !ret->dir && !node_has(n, NODE_UPPER)) {
-			r = lose_name(u, ret);
+			r = prepare_record(u, ret);
 			if (r < 0)
 				removal_undo(u, p, name, ret);
 		}
@@ -347,9 +353,14 @@ int removal_do(struct union_fs *u, const struct parent *p, const char *name, str
 {
 	int r;
 
-	if (!rm->in_upper)
+	if (!rm->in_upper) {
 		r = work_whiteout(u, parent_fd(p), name);
-	else if (removal_needs_aside(u, rm))
+		if (!r) {
+			r = removal_count(u, rm);
+			if (r < 0)
+				work_unwhiteout(u, parent_fd(p), name);
+		}
+	} else if (removal_needs_aside(u, rm))
 		r = move_aside(u, p, name, rm);
 	else if (rm->whiteout)
 		r = work_whiteout_over(u, parent_fd(p), name, rm->dir);
@@ -366,11 +377,7 @@ void removal_undo(struct union_fs *u, const struct parent *p, const char *name, 
 		move_back(u, p, name, rm);
 	if (rm->pinned)
 		unpin(u, rm->n);
-	if (rm->counted)
-		(void)overlay_nlink_back(u, rm->n);
-	if (rm->lost)
-		find_name(u, rm);
-	rm->aside = rm->pinned = rm->counted = rm->lost = false;
+	rm->aside = rm->pinned = false;
 }
 
 void removal_end(struct union_fs *u, const struct parent *p, const char *name,

@@ -323,8 +323,11 @@ static int plain_rename(struct union_fs *u, struct end *from, struct end *to)
 			removal_undo(u, &to->p, to->name, &rm);
 		return r;
 	}
-	if (over)
+	if (over) {
+		/* it has happened: a count too high does no harm */
+		(void)removal_count(u, &rm);
 		removal_end(u, &to->p, to->name, &rm);
+	}
 	after_rename(u, from, to);
 	return 0;
 }

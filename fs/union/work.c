@@ -266,6 +266,14 @@ int work_whiteout(struct union_fs *u, int dirfd, const char *name)
 	return r;
 }
 
+void work_unwhiteout(struct union_fs *u, int dirfd, const char *name)
+{
+	char wh[256 + sizeof(LAYER_WH_PREFIX)];
+
+	(void)snprintf(wh, sizeof(wh), "%s%s", u->cfg.wh_files ? LAYER_WH_PREFIX : "", name);
+	(void)sys_unlinkat(dirfd, wh, 0);
+}
+
 int work_whiteout_over(struct union_fs *u, int dirfd, const char *name, bool dir)
 {
 	char tmp[WORK_NAME_MAX];

@@ -41,6 +41,8 @@ int work_replace(struct union_fs *u, int fd, const char *tmpname, int dirfd, con
 int work_whiteout(struct union_fs *u, int dirfd, const char *name);
 /* Takes back the .wh. file that work_whiteout() made there with wh_files. */
 void work_no_whiteout(int dirfd, const char *name);
+/* Takes the whiteout that work_whiteout() has just made away again. */
+void work_unwhiteout(struct union_fs *u, int dirfd, const char *name);
 /* A whiteout in the place of the file there, or of the directory (@dir), atomically. */
 int work_whiteout_over(struct union_fs *u, int dirfd, const char *name, bool dir);
 
