@@ -120,9 +120,11 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 {
 	struct union_cred c = ops_cred(req);
 	struct union_entry e;
+	int r;
 
-	reply_create(req, union_mknod(ops_of(req)->u, &c, parent, name,
-				      S_IFREG | (mode & 07777), 0, &e), &e, fi);
+	mode = S_IFREG | (mode & 07777);
+	r = union_mknod(ops_of(req)->u, &c, parent, name, mode, 0, &e);
+	reply_create(req, r, &e, fi);
 }
 
 static void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi)

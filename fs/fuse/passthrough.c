@@ -66,7 +66,6 @@ struct open_inode {
 struct stripe {
 	pthread_mutex_t lock;
 	struct open_inode *chain[N_CHAINS]; /* protected by lock */
-	unsigned open, passed; /* protected by lock */
 };
 
 enum usable {
@@ -269,7 +268,7 @@ static int join(struct passthrough *p, struct open_inode *f, bool write,
  * The first open of @nodeid, whose backing file is @fd, or which is to be
  * cached (-1). With the stripe's lock held.
  */
-static int begin(struct passthrough *p, struct stripe *s, struct open_inode **at, uint64_t nodeid,
+static int begin(struct passthrough *p, struct open_inode **at, uint64_t nodeid,
 		 int fd, bool upper, bool write, struct passthrough_file *ret)
 {
 	struct open_inode *f = sys_calloc(1, sizeof(*f));
@@ -281,7 +280,8 @@ static int begin(struct passthrough *p, struct stripe *s, struct open_inode **at
 		id = backing_open(p, fd);
 		if (id < 0 && !atomic_exchange(&p->warned, true))
 			log_warn("%s: no passthrough (%s), cached instead; "
-				 "there may be others", union_path(p->u, nodeid), strerror(-id));
+				 "there may be others",
+				 union_path(p->u, nodeid), strerror(-id));
 	}
 	f->nodeid = nodeid;
 	f->backing_id = id > 0 ? (uint32_t)id : 0;
@@ -298,8 +298,6 @@ static int begin(struct passthrough *p, struct stripe *s, struct open_inode **at
 		ret->keep_cache = false;
 	f->next = *at;
 	*at = f;
-	s->open++;
-	s->passed += f->backing_id != 0;
 	return 0;
 }
 
@@ -333,7 +331,7 @@ int passthrough_open(struct passthrough *p, uint64_t nodeid, bool write,
 		else if (!upper && !p->lowers && union_in_upper(p->u, nodeid) > 0)
 			r = -EAGAIN; /* copied up just now */
 		else
-			r = begin(p, s, at, nodeid, fd, upper, write, ret);
+			r = begin(p, at, nodeid, fd, upper, write, ret);
 		(void)pthread_mutex_unlock(&s->lock);
 		if (r != -EAGAIN)
 			return r;
@@ -355,8 +353,6 @@ void passthrough_release(struct passthrough *p, uint64_t nodeid, uint64_t fh)
 	}
 	if (f && --f->n == 0) {
 		*at = f->next;
-		s->open--;
-		s->passed -= f->backing_id != 0;
 		id = f->backing_id;
 		free(f);
 	}
@@ -380,19 +376,4 @@ bool passthrough_written(struct passthrough *p, uint64_t nodeid)
 	ret = f && f->writers;
 	(void)pthread_mutex_unlock(&s->lock);
 	return ret;
-}
-
-void passthrough_counts(struct passthrough *p, unsigned *ret_open, unsigned *ret_passed)
-{
-	unsigned i;
-
-	*ret_open = *ret_passed = 0;
-	for (i = 0; i < N_STRIPES; i++) {
-		struct stripe *s = &p->stripe[i];
-
-		(void)pthread_mutex_lock(&s->lock);
-		*ret_open += s->open;
-		*ret_passed += s->passed;
-		(void)pthread_mutex_unlock(&s->lock);
-	}
 }

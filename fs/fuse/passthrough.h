@@ -67,7 +67,4 @@ void passthrough_release(struct passthrough *p, uint64_t nodeid, uint64_t fh);
  */
 bool passthrough_written(struct passthrough *p, uint64_t nodeid);
 
-/* For tests and gauges: inodes open, and how many of them are passed through. */
-void passthrough_counts(struct passthrough *p, unsigned *ret_open, unsigned *ret_passed);
-
 #endif

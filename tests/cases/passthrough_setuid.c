@@ -20,8 +20,17 @@
 #include <unistd.h>
 
 static const char *const ways[] = {
-	"write", "pwrite", "writev", "append", "ftruncate", "truncate", "fallocate", "punch a hole",
-	"copy_file_range", "splice", "write by a descriptor from before chmod",
+	"write",
+	"pwrite",
+	"writev",
+	"append",
+	"ftruncate",
+	"truncate",
+	"fallocate",
+	"zero a range",
+	"copy_file_range",
+	"splice",
+	"write by a descriptor from before chmod",
 };
 
 static int change(const char *path, unsigned way, int before)
@@ -61,8 +70,7 @@ static int change(const char *path, unsigned way, int before)
 		r = fallocate(fd, 0, end, 4096);
 		break;
 	case 7:
-		r = ftruncate(fd, end + 8192) < 0 ? -1 :
-		    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, end + 100, 4096);
+		r = fallocate(fd, FALLOC_FL_ZERO_RANGE, end, 4096);
 		break;
 	case 8:
 		r = copy_file_range(fd, &off, fd, &end, 100, 0) == 100 ? 0 : -1;
@@ -104,7 +112,9 @@ static int executed_as(const char *path, const char *flag)
 
 static int become(uid_t uid)
 {
-	return setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0;
+	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0)
+		return -1;
+	return setresuid(uid, uid, uid);
 }
 
 /* As @uid changes and executes the file. Returns the number of mistakes. */
