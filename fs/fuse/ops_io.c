@@ -81,9 +81,20 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		     struct fuse_file_info *fi)
 {
-	off_t r = union_lseek(ops_of(req)->u, ino, off, whence);
+	struct ops *o = ops_of(req);
+	off_t r;
 
 	(void)fi;
+	/*
+	 * With writeback the kernel asks without writing its dirty pages first,
+	 * and holes would be reported where they have data. Unanswered, it takes
+	 * the file to have none.
+	 */
+	if (o->writeback) {
+		ops_reply(req, -ENOSYS);
+		return;
+	}
+	r = union_lseek(o->u, ino, off, whence);
 	if (r < 0)
 		ops_reply(req, (int)r);
 	else
