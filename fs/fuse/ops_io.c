@@ -30,12 +30,20 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 static void do_write(struct job *j)
 {
-	ssize_t n = union_write(j->o->u, j->ino, j->data, j->size, j->off);
+	struct union_attr keep = { .valid = UNION_SET_MODE };
+	struct statx st;
+	bool restore;
+	ssize_t n;
 
+	/* a write through a mapping, or by who may, leaves them */
+	restore = !j->kill_priv && union_loses_priv(j->o->u, j->ino, &keep.mode);
+	n = union_write(j->o->u, j->ino, j->data, j->size, j->off);
 	if (n < 0) {
 		ops_reply(j->req, (int)n);
 		return;
 	}
+	if (restore)
+		(void)union_setattr(j->o->u, j->ino, &keep, &st);
 	/* before the reply: until then nobody executes what was written */
 	ops_kill_priv(j->o, j->req, j->ino, j->kill_priv);
 	stats_gauge_add(j->o->stats, STATS_BYTES_WRITTEN, n);

@@ -291,3 +291,22 @@ int union_kill_priv(struct union_fs *u, uint64_t nodeid, bool force, const struc
 	unuse_node(u, n);
 	return r;
 }
+
+bool union_loses_priv(struct union_fs *u, uint64_t nodeid, mode_t *ret_mode)
+{
+	struct node *n;
+	struct statx st;
+	bool ret = false;
+
+	if (u->privileged)
+		return false;
+	n = use_node(u, nodeid);
+	if (!n)
+		return false;
+	if (node_has(n, NODE_SETID) && attr_get(u, n, &st) == 0) {
+		*ret_mode = st.stx_mode & 07777;
+		ret = st.stx_mode & (S_ISUID | S_ISGID);
+	}
+	unuse_node(u, n);
+	return ret;
+}

@@ -163,6 +163,12 @@ int union_fileattr(struct union_fs *u, uint64_t nodeid, unsigned long cmd, bool 
  */
 int union_kill_priv(struct union_fs *u, uint64_t nodeid, bool force, const struct union_cred *who);
 
+/*
+ * Whether a write by us, without privilege, makes the backing file system take
+ * setuid and setgid from @nodeid: *ret_mode is the mode with them.
+ */
+bool union_loses_priv(struct union_fs *u, uint64_t nodeid, mode_t *ret_mode);
+
 ssize_t union_getxattr(struct union_fs *u, uint64_t nodeid, const char *name, void *buf,
 		       size_t size);
 int union_setxattr(struct union_fs *u, uint64_t nodeid, const char *name, const void *val,
