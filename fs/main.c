@@ -14,6 +14,7 @@
 #include "fs/fuse/ops.h"
 #include "fs/fuse/passthrough.h"
 #include "fs/fuse/pool.h"
+#include "fs/fuse/prefetch.h"
 #include "fs/fuse/session.h"
 #include "fs/fuse/stats.h"
 #include "fs/options.h"
@@ -207,13 +208,24 @@ static int serve(struct options *o, struct ops *ops)
 	if (!r)
 		r = session_mount(ops->session);
 	if (!r)
+		prefetch_start(ops->prefetch, session_fuse(ops->session));
+	if (!r)
 		r = session_run(ops->session, ready, &(struct start){ .o = o, .ops = ops });
 	if (r < 0)
 		log_err("%s: %s", o->mountpoint, strerror(-r));
+	prefetch_free(ops->prefetch);
+	ops->prefetch = NULL;
 	pool_free(ops->pool);
 	ops->pool = NULL;
 	session_free(ops->session);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* The rules are those of prefetch.h. */
+static bool may_prefetch(const struct options *o, const struct ops *ops)
+{
+	return o->prefetch && !ops->live && !ops->writeback &&
+	       ops->passthrough == OPS_PASSTHROUGH_OFF && (!ops->noxattr || !o->upper || o->ro);
 }
 
 static int run(struct options *o)
@@ -245,6 +257,8 @@ static int run(struct options *o)
 		r = pool_new(0, 0, &ops.pool);
 	if (!r && ops.passthrough != OPS_PASSTHROUGH_OFF)
 		r = passthrough_new(ops.u, ops.passthrough == OPS_PASSTHROUGH_STRICT, &ops.pt);
+	if (!r && may_prefetch(o, &ops))
+		r = prefetch_new(ops.u, ops.pool, ops.stats, &ops.prefetch);
 	r = r < 0 ? EXIT_FAILURE : serve(o, &ops);
 	passthrough_free(ops.pt);
 	stats_close(ops.stats);

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "fs/fuse/ops.h"
+#include "fs/fuse/prefetch.h"
 #include "fs/fuse/transport.h"
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -36,8 +37,11 @@ static void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct
 static void do_setattr(struct job *j)
 {
 	struct statx st;
+	int r = prefetch_wait(j->o->prefetch, j->ino);
 
-	ops_reply_attr(j->req, union_setattr(j->o->u, j->ino, &j->attr, &st), j->ino, &st);
+	if (!r)
+		r = union_setattr(j->o->u, j->ino, &j->attr, &st);
+	ops_reply_attr(j->req, r, j->ino, &st);
 }
 
 static void set_time(int to_set, int bit, int now_bit, const struct timespec *in, unsigned flag,
@@ -57,6 +61,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	struct ops *o = ops_of(req);
 	struct job j = { .fn = do_setattr, .o = o, .req = req, .ino = ino };
 	struct union_attr *a = &j.attr;
+	bool wait = prefetch_gate(o->prefetch, ino);
 
 	(void)fi;
 	if (to_set & FUSE_SET_ATTR_MODE)
@@ -79,7 +84,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	a->gid = attr->st_gid;
 	a->size = attr->st_size;
 	a->who = ops_cred(req);
-	job_run(&j, !(a->valid & UNION_SET_SIZE && a->size == 0) && union_change_is_slow(o->u, ino));
+	job_run(&j, wait || (!(a->valid & UNION_SET_SIZE && a->size == 0) &&
+			     union_change_is_slow(o->u, ino)));
 }
 
 /* --- extended attributes -------------------------------------------------- */
@@ -94,25 +100,41 @@ static void reply_xattr(fuse_req_t req, ssize_t r, const void *buf, size_t size)
 		(void)fuse_reply_buf(req, buf, (size_t)r);
 }
 
-static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+static void do_getxattr(struct job *j)
 {
 	/* the name may lie where the reply goes */
 	char copy[256];
 	void *buf = NULL;
+	int r = j->flags ? prefetch_wait(j->o->prefetch, j->ino) : 0;
 
-	if (strlen(name) > 255) {
-		ops_reply(req, -ERANGE);
+	if (r < 0) {
+		ops_reply(j->req, r);
 		return;
 	}
-	memcpy(copy, name, strlen(name) + 1);
-	if (size) {
-		buf = transport_reply_buf(size);
+	if (strlen(j->name) > 255) {
+		ops_reply(j->req, -ERANGE);
+		return;
+	}
+	memcpy(copy, j->name, strlen(j->name) + 1);
+	if (j->size) {
+		buf = transport_reply_buf(j->size);
 		if (!buf) {
-			ops_reply(req, -ENOMEM);
+			ops_reply(j->req, -ENOMEM);
 			return;
 		}
 	}
-	reply_xattr(req, union_getxattr(ops_of(req)->u, ino, copy, buf, size), buf, size);
+	reply_xattr(j->req, union_getxattr(j->o->u, j->ino, copy, buf, j->size), buf, j->size);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct ops *o = ops_of(req);
+	struct job j = { .fn = do_getxattr, .o = o, .req = req, .ino = ino, .name = name,
+			 .size = size };
+
+	/* before it changes a page the kernel asks for this: see prefetch.h */
+	j.flags = !strcmp(name, "security.capability") && prefetch_gate(o->prefetch, ino);
+	job_run(&j, j.flags);
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)

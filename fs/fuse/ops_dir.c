@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "fs/fuse/ops.h"
+#include "fs/fuse/prefetch.h"
 #include "fs/fuse/transport.h"
 
 /* The reply being filled. */
@@ -57,6 +58,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 		ops_reply(req, r);
 	else
 		(void)fuse_reply_buf(req, l.buf, l.len);
+	prefetch_listed(l.o->prefetch, ino);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,

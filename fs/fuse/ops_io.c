@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "fs/fuse/ops.h"
+#include "fs/fuse/prefetch.h"
 #include "fs/fuse/stats.h"
 #include "fs/fuse/transport.h"
 
@@ -15,6 +16,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	ssize_t n;
 
 	(void)fi;
+	prefetch_read(o->prefetch, ino, off);
 	if (!buf) {
 		ops_reply(req, -ENOMEM);
 		return;
@@ -57,6 +59,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	struct job j = { .fn = do_write, .o = o, .req = req, .ino = ino, .data = buf,
 			 .size = size, .off = off, .kill_priv = fi->kill_suidgid };
 
+	prefetch_write(o->prefetch, ino, fi->writepage);
 	job_run(&j, union_change_is_slow(o->u, ino));
 }
 
@@ -68,8 +71,10 @@ static bool unprivileged(fuse_req_t req)
 
 static void do_fallocate(struct job *j)
 {
-	int r = union_fallocate(j->o->u, j->ino, j->flags, j->off, (off_t)j->size);
+	int r = prefetch_wait(j->o->prefetch, j->ino);
 
+	if (!r)
+		r = union_fallocate(j->o->u, j->ino, j->flags, j->off, (off_t)j->size);
 	if (!r)
 		ops_kill_priv(j->o, j->req, j->ino, j->kill_priv);
 	ops_reply(j->req, r);
@@ -81,9 +86,10 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 	struct ops *o = ops_of(req);
 	struct job j = { .fn = do_fallocate, .o = o, .req = req, .ino = ino, .flags = mode,
 			 .off = off, .size = (size_t)len, .kill_priv = unprivileged(req) };
+	bool wait = prefetch_gate(o->prefetch, ino);
 
 	(void)fi;
-	job_run(&j, union_change_is_slow(o->u, ino));
+	job_run(&j, wait || union_change_is_slow(o->u, ino));
 }
 
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
@@ -111,8 +117,10 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 
 static void do_copy(struct job *j)
 {
-	ssize_t n = union_copy_range(j->o->u, j->ino, j->off, j->ino2, j->off2, j->size);
+	ssize_t n = prefetch_wait(j->o->prefetch, j->ino2);
 
+	if (!n)
+		n = union_copy_range(j->o->u, j->ino, j->off, j->ino2, j->off2, j->size);
 	if (n < 0) {
 		/* the kernel then copies by reading and writing */
 		ops_reply(j->req, n == -EINVAL || n == -EBADF ? -EXDEV : (int)n);
@@ -129,11 +137,12 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
 	struct ops *o = ops_of(req);
 	struct job j = { .fn = do_copy, .o = o, .req = req, .ino = in, .off = off_in, .ino2 = out,
 			 .off2 = off_out, .size = len, .kill_priv = unprivileged(req) };
+	bool wait = prefetch_gate(o->prefetch, out);
 
 	(void)fi_in;
 	(void)fi_out;
 	(void)flags;
-	job_run(&j, len > 1 << 20 || union_change_is_slow(o->u, out));
+	job_run(&j, wait || len > 1 << 20 || union_change_is_slow(o->u, out));
 }
 
 static void do_fsync(struct job *j)

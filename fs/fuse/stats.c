@@ -82,6 +82,9 @@ static const char *const gauge_name[STATS_N_GAUGES] = {
 	[STATS_POOL_THREADS] = "pool_threads",
 	[STATS_BYTES_READ] = "bytes_read",
 	[STATS_BYTES_WRITTEN] = "bytes_written",
+	[STATS_PREFETCHED] = "prefetched",
+	[STATS_PREFETCHED_BYTES] = "prefetch_bytes",
+	[STATS_PREFETCH_CANCELLED] = "prefetch_cancel",
 };
 
 static uint64_t realtime_ns(void)

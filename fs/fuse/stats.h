@@ -52,6 +52,9 @@ enum stats_gauge {
 	STATS_POOL_THREADS, /* worker threads alive */
 	STATS_BYTES_READ, /* data in replies to READ */
 	STATS_BYTES_WRITTEN, /* data in WRITE requests */
+	STATS_PREFETCHED, /* files put into the page cache unasked */
+	STATS_PREFETCHED_BYTES,
+	STATS_PREFETCH_CANCELLED, /* and those that somebody asked for meanwhile */
 	STATS_N_GAUGES,
 };
 

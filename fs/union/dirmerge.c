@@ -733,3 +733,18 @@ int dir_is_empty(struct union_fs *u, struct node *n)
 	tab_put(u, t);
 	return r;
 }
+
+int dir_each(struct union_fs *u, struct node *n, dir_each_fn fn, void *arg)
+{
+	struct dirtab *t;
+	int r = tab_get(u, n, false, &t);
+	size_t i;
+
+	if (r < 0)
+		return r;
+	for (i = 0; i < t->n && !r; i++)
+		if (t->e[i].state != ENT_REMOVED)
+			r = fn(arg, t->names + t->e[i].name, t->e[i].cookie, t->e[i].type);
+	tab_put(u, t);
+	return r;
+}

@@ -35,4 +35,12 @@ unsigned dircache_count(struct union_fs *u);
 /* Whether directory @n shows no entry at all: 0, -ENOTEMPTY or another error. */
 int dir_is_empty(struct union_fs *u, struct node *n);
 
+/*
+ * All names of a directory in the order of a listing, without looking at what
+ * they are: @type is a DT_* value, maybe DT_UNKNOWN. A result of @fn other
+ * than 0 ends it and is returned.
+ */
+typedef int (*dir_each_fn)(void *arg, const char *name, uint64_t cookie, uint8_t type);
+int dir_each(struct union_fs *u, struct node *n, dir_each_fn fn, void *arg);
+
 #endif

@@ -31,6 +31,8 @@ enum node_flag {
 	NODE_IN_IDS_LOWER = 1 << 6,
 	NODE_IN_IDS_UPPER = 1 << 7,
 	NODE_CAP_REMOVED = 1 << 8, /* security.capability was removed by the last change */
+	NODE_SEEN = 1 << 9, /* union_mark(): UNION_MARK_SEEN */
+	NODE_GATE = 1 << 10, /* UNION_MARK_GATE */
 };
 
 struct node {

@@ -201,6 +201,48 @@ int union_in_upper(struct union_fs *u, uint64_t nodeid);
 /* For messages: the path of @nodeid as last known, in a static thread-local buffer. */
 const char *union_path(struct union_fs *u, uint64_t nodeid);
 
+/*
+ * For prefetching, which must know what the kernel has asked of a file so far:
+ * marks that a node keeps as long as it lives, and that are never cleared.
+ */
+enum union_mark {
+	UNION_MARK_SEEN = 1 << 0, /* its content was asked for, changed, or sent unasked */
+	UNION_MARK_GATE = 1 << 1, /* the kernel has announced a write */
+};
+
+/*
+ * Sets @marks (enum union_mark) of a node and returns those it had before.
+ * *ret_dir (may be NULL): a directory that has it, if it is a regular file in
+ * a lower, else 0.
+ */
+unsigned union_mark(struct union_fs *u, uint64_t nodeid, unsigned marks, uint64_t *ret_dir);
+
+/*
+ * Marks as seen a regular file that is in a lower, known to the kernel and not
+ * yet seen; false: it is not all that. Uses no descriptor: it may be called by
+ * a thread that has a descriptor table of its own.
+ */
+bool union_claim(struct union_fs *u, uint64_t nodeid);
+
+/*
+ * The files of a directory that the kernel knows, of those that are regular
+ * and in a lower, in the order of a listing. @fn returns 0 or -errno.
+ */
+struct union_sibling {
+	uint64_t nodeid, cookie, ino;
+	const char *name; /* valid during the call */
+	bool seen;
+};
+typedef int (*union_sibling_fn)(void *arg, const struct union_sibling *s);
+int union_siblings(struct union_fs *u, uint64_t dir, union_sibling_fn fn, void *arg);
+
+/*
+ * The whole content of a file that is in a lower: its size. -EFBIG: more than
+ * @max; -ENOSPC: more than @size; -ESTALE: not in a lower any more; -EIO: it
+ * is not as long as it claims to be.
+ */
+ssize_t union_read_lower(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, size_t max);
+
 /* What is held right now, and what was done so far. */
 struct union_counts {
 	uint64_t nodes, fds, dir_tables, copy_ups, copied_bytes;
