@@ -324,8 +324,14 @@ static int plain_rename(struct union_fs *u, struct end *from, struct end *to)
 		return r;
 	}
 	if (over) {
-		/* it has happened: a count too high does no harm */
-		(void)removal_count(u, &rm);
+		r = removal_count(u, &rm);
+		/* what was there is in a lower only, and shows again */
+		if (r < 0 && sys_renameat2(parent_fd(&to->p), to->name, parent_fd(&from->p),
+					   from->name, 0) == 0) {
+			removal_undo(u, &to->p, to->name, &rm);
+			return r;
+		}
+		/* else it has happened: a count too high does no harm */
 		removal_end(u, &to->p, to->name, &rm);
 	}
 	after_rename(u, from, to);

@@ -435,7 +435,7 @@ static const struct operation {
 	OP(mknod_for_another),
 	OP(tmpfile),
 	OP(rename_one_name),
-	OP(rename_over_one_name),
+	{ .name = "rename_over_one_name", .run = op_rename_over_one_name, .two_steps = true },
 	OP(rename_directory_over_whiteouts),
 	OP(rename_directory_to_whiteout),
 	{ .name = "chown", .run = op_chown, .two_steps = true },
