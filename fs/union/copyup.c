@@ -304,18 +304,21 @@ static void switch_node(struct union_fs *u, struct copy *c, bool anonymous)
 {
 	struct node *n = c->n;
 	unsigned flags = NODE_UPPER;
+	struct node_ext *x;
 
 	table_lock(u);
+	x = node_ext_peek(u, n);
+	/* of the lower file, which it is no more */
+	if (x->pin >= 0) {
+		fdcache_reap_later(u, x->pin, NULL);
+		x->pin = -1;
+	}
 	if (anonymous) {
-		struct node_ext *x = node_ext_peek(u, n);
-
 		if (c->tmp[0])
 			x->orphan = str_new(u, c->tmp);
 		c->tmp[0] = 0;
-		if (x->pin < 0) {
-			x->pin = steal_fd(&c->fd);
-			u->pins++;
-		}
+		x->pin = steal_fd(&c->fd);
+		u->pins++;
 	} else if (c->indexed) {
 		flags |= NODE_INDEXED;
 	}
@@ -334,6 +337,8 @@ static int commit_copy(struct union_fs *u, struct copy *c)
 	int r;
 
 	for (;;) {
+		bool parent_first = false;
+
 		parent = pick_name(u, c->n, name);
 		if (!parent) {
 			switch_node(u, c, true);
@@ -343,7 +348,7 @@ static int commit_copy(struct union_fs *u, struct copy *c)
 		r = -EAGAIN;
 		if (still_named(u, c->n, parent, name)) {
 			if (!node_has(parent, NODE_UPPER)) {
-				r = -EXDEV; /* moved into a directory not copied up yet */
+				parent_first = true; /* moved to where nothing is copied up yet */
 			} else {
 				r = place_copy(u, c, parent, name);
 				if (!r)
@@ -353,8 +358,10 @@ static int commit_copy(struct union_fs *u, struct copy *c)
 			}
 		}
 		ns_unlock(u, parent, NULL);
-		if (r == -EXDEV)
-			r = copyup(u, parent, COPYUP_ALL) < 0 ? -EIO : -EAGAIN;
+		if (parent_first)
+			r = copyup(u, parent, COPYUP_ALL);
+		if (parent_first && r >= 0)
+			r = -EAGAIN;
 		table_lock(u);
 		node_drop(u, parent);
 		table_unlock(u);

@@ -88,14 +88,12 @@ static int prepare(struct union_fs *u, const struct union_cred *c, const struct 
 	int r;
 
 	m->mode = mode;
-	r = attr_uid_host(u, c->uid, &m->uid);
-	if (!r)
+	m->uid = geteuid();
+	m->gid = getegid();
+	r = u->cfg.squash_uid ? 0 : attr_uid_host(u, c->uid, &m->uid);
+	if (!r && !u->cfg.squash_gid)
 		r = attr_gid_host(u, c->gid, &m->gid);
-	if (u->cfg.squash_uid)
-		m->uid = geteuid();
-	if (u->cfg.squash_gid)
-		m->gid = getegid();
-	if (!r || u->cfg.squash_uid)
+	if (!r)
 		r = sys_fstatx(parent_fd(p), &st);
 	if (!r)
 		r = attr_override(fdcache_dir(p->dir), "", &st);

@@ -71,7 +71,7 @@ int ovl_bad(const struct layer_dir *dir, const char *name, const char *what)
 	h ^= XXH3_64bits(what, strlen(what));
 	if (!first_complaint(h))
 		return -EIO;
-	for (i = 0; name[i] && i < sizeof(shown) - 1; i++)
+	for (i = 0; i < sizeof(shown) - 1 && name[i]; i++)
 		shown[i] = (unsigned char)name[i] < ' ' || name[i] == 127 ? '?' : name[i];
 	shown[i] = 0;
 	log_err("layer %s: %s%s %s", dir->layer->path, *shown ? "what is named " : "its root",
