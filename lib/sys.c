@@ -3,6 +3,7 @@
 #include "lib/sys.h"
 
 #include <errno.h>
+#include <linux/btrfs.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -453,13 +454,18 @@ int sys_fs_uuid(int fd, uint8_t ret[16])
 		uint8_t len;
 		uint8_t uuid[16];
 	} u;
+	struct btrfs_ioctl_fs_info_args b;
 
 	FAULT_POINT();
 	memset(&u, 0, sizeof(u));
-	if (ioctl(fd, _IOR(0x15, 0, u), &u) < 0)
+	if (ioctl(fd, _IOR(0x15, 0, u), &u) == 0 && u.len == 16) {
+		memcpy(ret, u.uuid, 16);
+		return 0;
+	}
+	/* btrfs has one that the general call does not tell */
+	memset(&b, 0, sizeof(b));
+	if (ioctl(fd, BTRFS_IOC_FS_INFO, &b) < 0)
 		return errno == ENOTTY ? -EOPNOTSUPP : -errno;
-	if (u.len != 16)
-		return -EOPNOTSUPP;
-	memcpy(ret, u.uuid, 16);
+	memcpy(ret, b.fsid, 16);
 	return 0;
 }
