@@ -62,6 +62,7 @@ struct prefetch {
 	char *map, *buf; /* buf lies in map, between inaccessible pages; page-aligned */
 	struct prefetch_file file[PREFETCH_BATCH_FILES];
 	unsigned n_file;
+	int64_t since_us; /* the planner's: when the first of file[] was read */
 	bool full; /* file[] is the storer's */
 	struct prefetch_run run[PREFETCH_RUNS];
 };

@@ -31,8 +31,18 @@
 #define NEED_MAX 1024
 /* The reader goes on while we begin: so many files are left to it. */
 #define HEAD_START 2
+/* What was read is stored at the latest after so long: microseconds. */
+#define HOLD_US 1000
 /* No prefetching with less memory available than this part of all. */
 #define MEMORY_PART 16
+
+static int64_t now_us(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
 
 static int64_t now_ms(void)
 {
@@ -279,7 +289,9 @@ static size_t add_file(struct prefetch *p, uint64_t ino, size_t *used)
 	struct prefetch_file *f;
 	ssize_t n;
 
-	if (p->n_file == PREFETCH_BATCH_FILES || *used == PREFETCH_BUFFER) {
+	/* where reading is slow: before the reader comes to what we have */
+	if (p->n_file == PREFETCH_BATCH_FILES || *used == PREFETCH_BUFFER ||
+	    (p->n_file && now_us() - p->since_us > HOLD_US)) {
 		prefetch_store_batch(p);
 		*used = 0;
 	}
@@ -294,6 +306,8 @@ static size_t add_file(struct prefetch *p, uint64_t ino, size_t *used)
 	/* off: at the end the last batch may still be in use */
 	if (n <= 0 || atomic_load(&p->off))
 		return 0;
+	if (!p->n_file)
+		p->since_us = now_us();
 	f = &p->file[p->n_file++];
 	f->ino = ino;
 	f->off = *used;

@@ -127,7 +127,10 @@ ssize_t union_read_lower(struct union_fs *u, uint64_t nodeid, void *buf, size_t 
 
 	if (!n)
 		return -ESTALE;
-	r = S_ISREG(n->mode) ? locate_file(u, n, false, &f) : -EINVAL;
+	if (__atomic_load_n(&n->flags, __ATOMIC_RELAXED) & NODE_SEEN)
+		r = -EALREADY;
+	else
+		r = S_ISREG(n->mode) ? locate_file(u, n, false, &f) : -EINVAL;
 	if (!r) {
 		if (fdcache_dir(f)->layer == u->upper)
 			r = -ESTALE;

@@ -238,8 +238,8 @@ int union_siblings(struct union_fs *u, uint64_t dir, union_sibling_fn fn, void *
 
 /*
  * The whole content of a file that is in a lower: its size. -EFBIG: more than
- * @max; -ENOSPC: more than @size; -ESTALE: not in a lower any more; -EIO: it
- * is not as long as it claims to be.
+ * @max; -ENOSPC: more than @size; -EALREADY: it is marked as seen; -ESTALE: not
+ * in a lower any more; -EIO: it is not as long as it claims to be.
  */
 ssize_t union_read_lower(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, size_t max);
 
