@@ -267,12 +267,10 @@ static int move_dent(struct union_fs *u, struct end *from, struct node *n, struc
 	if (d)
 		dent_del(u, d);
 	r = dent_add(u, to->p.n, to->name, n);
-	if (r < 0)
-		return r;
 	d = dent_find(u, from->p.n, from->name);
 	if (d)
 		dent_del(u, d);
-	return 0;
+	return r;
 }
 
 static void after_rename(struct union_fs *u, struct end *from, struct end *to)

@@ -637,13 +637,19 @@ int resolve_lower_has(struct union_fs *u, struct node *dir, const char *name)
 
 /* --- nodes --------------------------------------------------------------- */
 
-/* Whether @n is what @r found. With the lock. */
+/*
+ * Whether @n, which has the name now, is what @r found under it without the
+ * lock. A copy-up may have come between, or be half done: its name is there
+ * before the node knows. With the lock.
+ */
 static bool same_file(const struct node *n, const struct resolved *r)
 {
 	if ((n->mode & S_IFMT) != (r->st.stx_mode & S_IFMT))
 		return false;
 	if (r->upper_ino && node_upper_ino(n))
 		return r->upper_ino == node_upper_ino(n);
+	if (node_upper_ino(n) || (r->upper_ino && node_has(n, NODE_BUSY)))
+		return true;
 	if (r->lower_ino && n->lower_ino)
 		return r->lower_ino == n->lower_ino &&
 		       (S_ISDIR(n->mode) || !r->layer || r->layer == n->layer);
