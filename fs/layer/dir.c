@@ -77,7 +77,10 @@ static int dir_iterate(const struct layer_dir *dir, layer_iter_fn fn, void *arg)
 
 	if (!buf)
 		return -ENOMEM;
-	fd = sys_openat(dir->fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	/* by descriptor: "." would ask for the permission to search */
+	fd = sys_reopen(dir->fd, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		fd = sys_openat(dir->fd, ".", O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return fd;
 	while ((n = sys_getdents(fd, buf, SIZE)) > 0) {

@@ -147,7 +147,7 @@ int union_fsync(struct union_fs *u, uint64_t nodeid, bool data_only)
 
 		r = locate_dir(u, n, 0, &dir);
 		if (!r) {
-			fd = sys_openat(fdcache_fd(dir), ".", O_RDONLY | O_DIRECTORY, 0);
+			fd = sys_reopen(fdcache_fd(dir), O_RDONLY | O_DIRECTORY);
 			r = fd < 0 ? fd : sys_fsync(fd, data_only);
 			sys_close(fd);
 			fdcache_put(u, dir);
@@ -198,7 +198,7 @@ static int flags_fd(struct union_fs *u, struct node *n)
 	r = locate(u, n, &p);
 	if (r < 0)
 		return r;
-	fd = sys_openat(fdcache_fd(p.dir), ".", O_RDONLY | O_DIRECTORY, 0);
+	fd = sys_reopen(fdcache_fd(p.dir), O_RDONLY | O_DIRECTORY);
 	place_put(u, &p);
 	return fd;
 }

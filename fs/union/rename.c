@@ -228,11 +228,21 @@ static int rename_away(struct union_fs *u, struct end *from, struct end *to)
 	return r;
 }
 
+static void restore_times(const struct end *to, const struct statx *st)
+{
+	int fd = sys_openat(parent_fd(&to->p), to->name, O_PATH | O_NOFOLLOW, 0);
+
+	if (fd >= 0)
+		(void)copy_times(fd, st);
+	sys_close(fd);
+}
+
 static int do_rename(struct union_fs *u, struct end *from, struct end *to)
 {
 	bool dir = node_is_dir(from->n);
 	char tmp[WORK_NAME_MAX];
 	int there = upper_at(to), r;
+	struct statx st;
 
 	if (there < 0)
 		return there;
@@ -248,11 +258,17 @@ static int do_rename(struct union_fs *u, struct end *from, struct end *to)
 		return r;
 	}
 	if (dir && there == 1) {
-		r = sys_renameat2(parent_fd(&from->p), from->name, parent_fd(&to->p), to->name,
-				  RENAME_EXCHANGE);
-		if (!r && !from->lowers)
+		r = sys_statx(parent_fd(&from->p), from->name, AT_SYMLINK_NOFOLLOW, &st);
+		if (!r)
+			r = sys_renameat2(parent_fd(&from->p), from->name, parent_fd(&to->p),
+					  to->name, RENAME_EXCHANGE);
+		if (r < 0)
+			return r;
+		/* some file systems take an exchange for a change of the directory */
+		restore_times(to, &st);
+		if (!from->lowers)
 			(void)sys_unlinkat(parent_fd(&from->p), from->name, 0);
-		return r;
+		return 0;
 	}
 	return rename_away(u, from, to);
 }
