@@ -9,7 +9,7 @@
 #	client_env "$@"
 #
 # client_env starts the test again in a mount and a PID namespace of its own.
-# There /run is private and $T (/run/t, the test's scratch directory, on the
+# There /run and /dev/shm are private, and $T (/run/t, the test's scratch directory, on the
 # disk that TESTTMP is on) can be reached by every user; /dev/fuse is open to
 # every user; cgroups are version 2 alone; $PLYFS is a copy that every user can
 # read, and that no other test runs, so that a daemon left behind is found by
@@ -383,6 +383,8 @@ client_env()
 		mkdir -p "$(dirname "$(readlink -f /etc/resolv.conf)")"
 		printf '%s\n' "$resolv" >"$(readlink -f /etc/resolv.conf)" ;;
 	esac
+	# podman keeps its locks there, by user, for stores of every place
+	mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 	mknod -m 666 /run/fuse c 10 229
 	mount --bind /run/fuse /dev/fuse
 	if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then
