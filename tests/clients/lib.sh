@@ -9,12 +9,13 @@
 #	client_env "$@"
 #
 # client_env starts the test again in a mount and a PID namespace of its own.
-# There /run and /dev/shm are private, and $T (/run/t, the test's scratch directory, on the
-# disk that TESTTMP is on) can be reached by every user; /dev/fuse is open to
-# every user; cgroups are version 2 alone; $PLYFS is a copy that every user can
-# read, and that no other test runs, so that a daemon left behind is found by
-# its /proc/PID/exe. Nothing outside of TESTTMP changes, and when the namespace
-# ends every process and mount in it ends as well.
+# There /run and /dev/shm are private, and $T (/run/t, the test's scratch
+# directory, on the disk that TESTTMP is on) can be reached by every user;
+# /dev/fuse is open to every user; cgroups are version 2 alone; $PLYFS is a
+# copy that every user can read, and that no other test runs, so that a daemon
+# left behind is found by its /proc/PID/exe. Nothing outside of TESTTMP changes
+# but the cache of images and the test user, and when the namespace ends every
+# process and mount in it ends as well.
 
 set -euo pipefail
 export LC_ALL=C.UTF-8
