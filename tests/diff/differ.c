@@ -58,6 +58,7 @@ static const char usage[] =
 "  --no WHAT         leave out: ino ctime holes acl xattr uids remount\n"
 "                    dir-rename wh-files stray getflags direct links odd-xattrs\n"
 "                    long-names overlay-xattrs cross-nlink shut-dirs\n"
+"                    late-times\n"
 "  --save FILE       where a failing, shrunk sequence goes\n"
 "  --shrink-time S   give up shrinking after S seconds (120); 0: do not\n"
 "  --replay FILE     run what --save saved\n";
@@ -78,6 +79,7 @@ static int set_no(struct config *c, const char *what)
 		{ "acl", &c->gen.acl, 0 },
 		{ "xattr", &c->gen.xattr, 0 },
 		{ "uids", &c->gen.uids, 0 },
+		{ "late-times", &c->writeback, 1 },
 		{ "shut-dirs", &c->gen.shut_dirs, 0 },
 		{ "overlay-xattrs", &c->gen.overlay_xattrs, 0 },
 		{ "cross-nlink", &c->no_cross_nlink, 1 },
@@ -262,6 +264,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	umask(022);
+	signal(SIGPIPE, SIG_IGN);
 	acl_owner_may = !cfg.gen.privileged;
 	if (replay_file)
 		return replay(&cfg, replay_file);

@@ -79,13 +79,18 @@ static inline void io_lseek(struct exec *x, const struct op *o)
 {
 	int fd = exec_fd(x, o->slot);
 	struct stat st;
+	off_t at;
 
 	/* what offsets in a directory mean is the filesystem's own affair */
 	if (!fstat(fd, &st) && S_ISDIR(st.st_mode)) {
 		res_set(x->res, lseek(fd, 0, SEEK_SET));
 		return;
 	}
+	at = lseek(fd, 0, SEEK_CUR);
 	res_set(x->res, lseek(fd, o->a[0], (int)o->a[1]));
+	/* where holes are not compared, the position stays comparable */
+	if (o->a[1] >= SEEK_DATA && at >= 0)
+		(void)lseek(fd, at, SEEK_SET);
 	/* the file's identity tells the parent whether holes are comparable */
 	if (o->a[1] >= SEEK_DATA)
 		x->res->has_st = !xstatx(fd, "", AT_EMPTY_PATH, &x->res->st);
@@ -269,19 +274,15 @@ static inline void io_fsync(struct exec *x, const struct op *o)
 
 /*
  * btrfs leaves a file alone, its setuid bit too, when there is nothing to
- * punch out: then the operation is left out.
+ * punch out. Where there is something is not the same in both trees, so files
+ * with such a bit get no holes.
  */
-static inline int io_nothing_to_punch(int fd, const struct op *o)
+static inline int io_punch_setuid(int fd, const struct op *o)
 {
-	off_t at, data;
+	struct stat st;
 
-	if (!(o->a[0] & FALLOC_FL_PUNCH_HOLE) || o->a[2] <= 0)
-		return 0;
-	at = lseek(fd, 0, SEEK_CUR);
-	data = lseek(fd, o->a[1], SEEK_DATA);
-	if (at >= 0)
-		(void)lseek(fd, at, SEEK_SET);
-	return data < 0 ? errno == ENXIO : data >= o->a[1] + o->a[2];
+	return o->a[0] & FALLOC_FL_PUNCH_HOLE && !fstat(fd, &st) &&
+		st.st_mode & (S_ISUID | S_ISGID);
 }
 
 static inline void io_fd_meta(struct exec *x, const struct op *o)
@@ -299,7 +300,7 @@ static inline void io_fd_meta(struct exec *x, const struct op *o)
 		res_set(r, ftruncate(fd, o->a[0]));
 		break;
 	case OP_fallocate:
-		if (io_nothing_to_punch(fd, o))
+		if (io_punch_setuid(fd, o))
 			break;
 		res_set(r, fallocate(fd, (int)o->a[0], o->a[1], o->a[2]));
 		/* reading what is allocated but not written makes it data */

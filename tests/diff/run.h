@@ -23,6 +23,7 @@ struct config {
 	int layers, entries;
 	int no_oracle;		/* the plain directory does not judge */
 	int no_ino, no_ctime, no_holes, no_links, no_wh_files, no_stray;
+	int writeback;
 	int no_cross_nlink;	/* lost names of a lower file: plyfs' own */
 	int shrink_time;
 	struct gen gen;		/* what to generate */
@@ -130,11 +131,18 @@ static inline int run_hang(struct run *r, const struct side *s,
 			   const char *what, int rc)
 {
 	char cls[64];
+	int status = 0;
 
-	snprintf(cls, sizeof(cls), "hang:%s", what);
-	return cmp_fail(&r->cmp, cls, "%s: the process in the %s %s", what,
-			s->name, rc == -ETIMEDOUT ?
-			"did not come back within a minute" : "died");
+	snprintf(cls, sizeof(cls), "%s:%s",
+		 rc == -ETIMEDOUT ? "hang" : "died", what);
+	if (rc == -ETIMEDOUT)
+		return cmp_fail(&r->cmp, cls,
+				"%s: the process in the %s did not come back within a minute",
+				what, s->name);
+	(void)waitpid(s->pid, &status, WNOHANG);
+	return cmp_fail(&r->cmp, cls,
+			"%s: the process in the %s died (status 0x%x)", what,
+			s->name, (unsigned int)status);
 }
 
 static inline int run_both(struct run *r, char what, const char *name)
@@ -366,6 +374,7 @@ static inline int run_all(struct run *r, struct oplist *ops, struct gen *gen,
 	r->cmp.end = calloc(total + 1, sizeof(struct timespec));
 	r->cmp.no_ino = r->cfg->no_ino;
 	r->cmp.userxattr = r->layers->userxattr;
+	r->cmp.writeback = r->cfg->writeback;
 	r->cmp.no_ctime = r->cfg->no_ctime;
 	r->cmp.no_holes = r->cfg->no_holes;
 	if (run_setup(r)) {
