@@ -3,6 +3,7 @@
 #include "fs/fuse/ops.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -62,11 +63,29 @@ void ops_reply(fuse_req_t req, int r)
 	(void)fuse_reply_err(req, r < 0 ? -r : 0);
 }
 
+/* Requests between two looks at what the union holds. */
+#define GAUGE_EVERY 256
+
+void ops_gauges(struct ops *o, bool now)
+{
+	static atomic_uint calls;
+	struct union_counts c;
+
+	if (!now && atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed) % GAUGE_EVERY)
+		return;
+	union_counts(o->u, &c);
+	stats_gauge_set(o->stats, STATS_NODES, (int64_t)c.nodes);
+	stats_gauge_set(o->stats, STATS_FDS, (int64_t)c.fds);
+	stats_gauge_set(o->stats, STATS_COPYUPS, (int64_t)c.copy_ups);
+	stats_gauge_set(o->stats, STATS_COPYUP_BYTES, (int64_t)c.copied_bytes);
+}
+
 void ops_reply_entry(fuse_req_t req, int r, const struct union_entry *e)
 {
 	struct ops *o = ops_of(req);
 	struct fuse_entry_param p;
 
+	ops_gauges(o, false);
 	if (r < 0) {
 		ops_reply(req, r);
 		return;
@@ -196,6 +215,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	int r = union_statfs(ops_of(req)->u, &s);
 
 	(void)ino;
+	ops_gauges(ops_of(req), true);
 	if (r < 0) {
 		ops_reply(req, r);
 		return;

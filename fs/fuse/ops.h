@@ -54,6 +54,9 @@ void ops_stat(const struct statx *in, struct stat *out);
 void ops_entry(const struct ops *o, const struct union_entry *in, struct fuse_entry_param *out);
 struct union_cred ops_cred(fuse_req_t req);
 
+/* Brings the gauges of nodes, descriptors and copy-ups up to date: @now, or now and then. */
+void ops_gauges(struct ops *o, bool now);
+
 /* Replies with an error (0 or -errno). */
 void ops_reply(fuse_req_t req, int r);
 /* Replies with @e if @r is 0; takes its lookup back when the kernel has gone. */

@@ -25,6 +25,7 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 
 	for (i = 0; i < count; i++)
 		union_forget(ops_of(req)->u, f[i].ino, f[i].nlookup);
+	ops_gauges(ops_of(req), false);
 	fuse_reply_none(req);
 }
 
