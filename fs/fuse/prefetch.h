@@ -10,8 +10,10 @@
  * Why no byte is ever lost. A STORE overwrites pages whatever is in them, and
  * raises i_size. So it must never meet a page that holds, or came to hold,
  * anything else than the lower file's content, and no change of size. Let F
- * be a file and S the one STORE that it gets. What follows was read in
- * fs/fuse/{dev,file,dir}.c of Linux 6.18.
+ * be a file and S the one STORE that it gets. What follows of the
+ * kernel is how fs/fuse/{dev,file,dir}.c have long worked; what of it can be
+ * observed (the gate, the cancelled STORE) is tested on Linux 6.18 by
+ * tests/cases/prefetch_gate.test and tests/prefetch/hammer.c.
  *
  * 1. At most one S in the life of the node, and none once the daemon has seen
  *    anything of F's content: union_claim() is atomic with the marks that the
