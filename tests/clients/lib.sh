@@ -273,11 +273,12 @@ use_rootless()
 	uid=$(id -u "$TEST_USER")
 	gid=$(id -g "$TEST_USER")
 	conf=$home/conf-$store
-	run=/run/user/$uid
-	mkdir -p "$run" "$home/tmp"
-	write_conf "$conf" "$home/$store" "$run/$store" "${2:-overlay}"
-	chown "$uid:$gid" "$run" "$run/$store" "$home" "$home/tmp" \
-		"$home/$store" "$conf"
+	# a user's runroot is always in XDG_RUNTIME_DIR, and no two stores may
+	# share one: it counts the mounts of their layers
+	run=/run/user/$uid-$store
+	mkdir -p "$home/tmp"
+	write_conf "$conf" "$home/$store" "$run" "${2:-overlay}"
+	chown "$uid:$gid" "$run" "$home" "$home/tmp" "$home/$store" "$conf"
 	chmod 700 "$run"
 	RUN=(setpriv "--reuid=$uid" "--regid=$gid" --init-groups
 	     env -i "HOME=$home" "USER=$TEST_USER" "TMPDIR=$home/tmp"
@@ -336,21 +337,20 @@ settled()
 		-e '/^[^\t]*\.\/(proc|sys|dev|run|etc)(\/|\t|$)/d' "$@"
 }
 
-# store_end: remove what is in the store, and see that no daemon of it is
-# left.
+# store_end: remove what is in the store, end its pause process, and see that
+# no daemon of it is left.
 store_end()
 {
 	podman rm -f -a -t 0 >/dev/null
 	podman rmi -f -a >/dev/null
+	[ -z "$ROOTLESS" ] || podman system migrate
 	no_leaks "$STORE"
 }
 
-# podman_end: the same at the end of a test; also ends the pause process.
+# podman_end: the same at the end of a test, for any store.
 podman_end()
 {
-	podman rm -f -a -t 0 >/dev/null
-	podman rmi -f -a >/dev/null
-	[ -z "$ROOTLESS" ] || podman system migrate
+	store_end
 	no_leaks
 }
 
