@@ -21,6 +21,7 @@ struct rec {
 	char *holes;		/* "data-hole data-hole ..." */
 	uint64_t hash;		/* of the contents, holes as zeros */
 	int err;		/* of reading contents, listing or stat */
+	uint64_t d_ino;		/* what readdir gave; 0 for the root */
 	int flags;
 };
 
@@ -125,7 +126,7 @@ static inline int dump_entry(FILE *f, int dfd, const char *name,
 			     const char *path, const struct dent64 *d)
 {
 	static char xattrs[16384], holes[16384], target[PATH_MAX];
-	uint64_t h = 0;
+	uint64_t h = 0, d_ino = d ? d->ino : 0;
 	struct statx st;
 	int fd = -1, err = 0, flags = 0;
 	ssize_t n;
@@ -168,6 +169,7 @@ out:
 	put_str(f, target);
 	put_str(f, holes);
 	fwrite(&h, sizeof(h), 1, f);
+	fwrite(&d_ino, sizeof(d_ino), 1, f);
 	fwrite(&err, sizeof(err), 1, f);
 	fwrite(&flags, sizeof(flags), 1, f);
 	if (fd >= 0 && S_ISDIR(st.stx_mode))
@@ -278,9 +280,10 @@ static inline int dump_read(int memfd, struct dump *d)
 		r->target = get_str(&p);
 		r->holes = get_str(&p);
 		memcpy(&r->hash, p, 8);
-		memcpy(&r->err, p + 8, 4);
-		memcpy(&r->flags, p + 12, 4);
-		p += 16;
+		memcpy(&r->d_ino, p + 8, 8);
+		memcpy(&r->err, p + 16, 4);
+		memcpy(&r->flags, p + 20, 4);
+		p += 24;
 	}
 	return 0;
 }

@@ -50,7 +50,7 @@ make_fs() {
 clean_up() {
 	[ -z "${URING_HELD:-}" ] || uring_off
 	cd /
-	umount -R -l "$FS" 2>/dev/null || :
+	umount -R "$FS" 2>/dev/null || umount -R -l "$FS" 2>/dev/null || :
 }
 
 # root: as it is. userns: root of a user namespace with no privilege outside.
@@ -101,6 +101,6 @@ for_transports() {
 	echo "== io_uring"
 	uring_on
 	TRANSPORT=io_uring=on
-	"$@"
+	"$@" 9>&-	# daemons must not inherit the lock
 	uring_off
 }
