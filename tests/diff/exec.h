@@ -244,7 +244,7 @@ static inline void exec_readdir_mut(struct res *r, int dfd, const char *path, ui
 		    renameat2(fd, before.v[moved], fd, nn, RENAME_NOREPLACE))
 			moved = SIZE_MAX;
 		if (k != gone && k != moved && before.v[k][0] != '.')
-			fchmodat(fd, before.v[k], 0751, 0);
+			(void)!fchmodat(fd, before.v[k], 0751, 0);
 	}
 	snprintf(nn, sizeof(nn), "yy%u", (unsigned int)(seed % 991));
 	i = (size_t)openat(fd, nn, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW,
