@@ -115,7 +115,8 @@ static int push_range(struct optparse *p, const char *name,
 int options_add_ranges(struct optparse *p, const char *name,
 		       struct options_idmap *map, const char *val)
 {
-	const char *s = val;
+	/* podman puts a colon before the first number */
+	const char *s = val + (*val == ':');
 
 	for (;;) {
 		uint32_t id[3];

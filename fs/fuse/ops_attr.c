@@ -72,8 +72,11 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		a->valid |= UNION_SET_GID;
 	if (to_set & FUSE_SET_ATTR_SIZE)
 		a->valid |= UNION_SET_SIZE;
-	/* nothing to set: a chown(-1, -1), or a write, that takes the bits away */
-	if (to_set & FUSE_SET_ATTR_KILL_SUID || !to_set)
+	/*
+	 * Nothing to set, or with writeback but ctime: a chown(-1, -1), or a
+	 * write, that takes the bits away.
+	 */
+	if (to_set & FUSE_SET_ATTR_KILL_SUID || !(to_set & ~FUSE_SET_ATTR_CTIME))
 		a->valid |= UNION_SET_KILL_PRIV;
 	set_time(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, &attr->st_atim,
 		 UNION_SET_ATIME, a, &a->atime);

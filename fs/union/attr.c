@@ -11,8 +11,6 @@
 #include "fs/union/ovl.h"
 #include "lib/sys.h"
 
-#define OVERFLOW_ID 65534
-
 static uint32_t to_view(const struct union_idrange *map, unsigned n, uint32_t host)
 {
 	unsigned i;
@@ -20,7 +18,7 @@ static uint32_t to_view(const struct union_idrange *map, unsigned n, uint32_t ho
 	for (i = 0; i < n; i++)
 		if (host >= map[i].host && host - map[i].host < map[i].len)
 			return map[i].view + (host - map[i].host);
-	return n ? OVERFLOW_ID : host;
+	return n ? ATTR_OVERFLOW_ID : host;
 }
 
 static int to_host(const struct union_idrange *map, unsigned n, uint32_t view, uint32_t *ret)

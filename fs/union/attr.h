@@ -11,6 +11,9 @@
 
 #include "fs/union/node.h"
 
+/* Whose the files of unmapped owners are shown to be. */
+#define ATTR_OVERFLOW_ID 65534
+
 /* Ids as the layers hold them, and as the mount shows them. Unmapped: the overflow id. */
 uid_t attr_uid_view(const struct union_fs *u, uid_t host);
 gid_t attr_gid_view(const struct union_fs *u, gid_t host);

@@ -90,11 +90,12 @@ static int prepare(struct union_fs *u, const struct union_cred *c, const struct 
 	m->mode = mode;
 	m->uid = geteuid();
 	m->gid = getegid();
-	r = u->cfg.squash_uid ? 0 : attr_uid_host(u, c->uid, &m->uid);
-	if (!r && !u->cfg.squash_gid)
-		r = attr_gid_host(u, c->gid, &m->gid);
-	if (!r)
-		r = sys_fstatx(parent_fd(p), &st);
+	/* somebody whom the mapping does not know makes files of nobody's */
+	if (!u->cfg.squash_uid && attr_uid_host(u, c->uid, &m->uid) < 0)
+		m->uid = ATTR_OVERFLOW_ID;
+	if (!u->cfg.squash_gid && attr_gid_host(u, c->gid, &m->gid) < 0)
+		m->gid = ATTR_OVERFLOW_ID;
+	r = sys_fstatx(parent_fd(p), &st);
 	if (!r)
 		r = attr_override(fdcache_dir(p->dir), "", &st);
 	if (r < 0)

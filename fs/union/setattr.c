@@ -86,6 +86,16 @@ static int set_owner_mode(struct union_fs *u, struct node *n, int fd, const stru
 	return r;
 }
 
+/* @mode (of a file of group @gid) after @who has changed the file, or tried chown(-1, -1). */
+static mode_t killed_mode(mode_t mode, gid_t gid, const struct union_cred *who)
+{
+	mode &= 07777 & ~(mode_t)S_ISUID;
+	/* without group execution it stays for those it could be set by */
+	if (mode & S_IXGRP || (who->uid != 0 && who->gid != gid))
+		mode &= ~(mode_t)S_ISGID;
+	return mode;
+}
+
 static int kill_priv_fd(struct union_fs *u, struct node *n, int fd, const struct union_cred *who)
 {
 	struct union_attr a = { .valid = UNION_SET_MODE };
@@ -94,10 +104,7 @@ static int kill_priv_fd(struct union_fs *u, struct node *n, int fd, const struct
 
 	if (r < 0)
 		return r;
-	a.mode = st.stx_mode & 07777 & ~(mode_t)S_ISUID;
-	/* without group execution it stays for those it could be set by */
-	if (a.mode & S_IXGRP || (who->uid != 0 && who->gid != attr_gid_view(u, st.stx_gid)))
-		a.mode &= ~(mode_t)S_ISGID;
+	a.mode = killed_mode(st.stx_mode, attr_gid_view(u, st.stx_gid), who);
 	return a.mode == (st.stx_mode & 07777) ? 0 : set_owner_mode(u, n, fd, &a);
 }
 
@@ -184,7 +191,7 @@ static int change_fd(struct union_fs *u, struct node *n, int fd, const struct un
 		r = attr_nlink(u, n, &d, "", &before);
 	if (r < 0)
 		return r;
-	if (a->valid & UNION_SET_KILL_PRIV && S_ISREG(n->mode))
+	if (a->valid & UNION_SET_KILL_PRIV && !node_is_dir(n))
 		r = kill_priv_fd(u, n, fd, &a->who);
 	if (!r && a->valid & (UNION_SET_MODE | UNION_SET_UID | UNION_SET_GID))
 		r = set_owner_mode(u, n, fd, a);
@@ -242,6 +249,37 @@ static int change(struct union_fs *u, struct node *n, const struct union_attr *a
 	return r;
 }
 
+/*
+ * What changes nothing must not copy anything up either: the kernel's own
+ * bookkeeping of times, and chown(-1, -1) of what has no bits to lose. 1 where
+ * it is such; *ret is filled in then.
+ */
+static int changes_nothing(struct union_fs *u, struct node *n, const struct union_attr *a,
+			   struct statx *ret)
+{
+	bool only_kill = a->valid == UNION_SET_KILL_PRIV;
+	bool only_mtime = a->valid == UNION_SET_MTIME && a->mtime.tv_nsec != UTIME_NOW &&
+			  !node_has(n, NODE_UPPER);
+	mode_t mode;
+	int r;
+
+	if (a->valid && !only_kill && !only_mtime)
+		return 0;
+	r = attr_get(u, n, ret);
+	if (r < 0 || !a->valid || only_capability_removed(u, n, a))
+		return r < 0 ? r : 1;
+	if (only_mtime)
+		return ret->stx_mtime.tv_sec == a->mtime.tv_sec &&
+		       ret->stx_mtime.tv_nsec == (uint32_t)a->mtime.tv_nsec;
+	mode = ret->stx_mode & 07777;
+	if (node_is_dir(n) || killed_mode(mode, ret->stx_gid, &a->who) == mode)
+		return 1;
+	/* neither the owner nor, by the mode, one who may write to it */
+	if (a->who.uid != 0 && a->who.uid != ret->stx_uid && !(mode & (S_IWGRP | S_IWOTH)))
+		return -EPERM;
+	return 0;
+}
+
 int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *a,
 		  struct statx *ret)
 {
@@ -250,10 +288,10 @@ int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *
 
 	if (!n)
 		return -ESTALE;
-	if (only_capability_removed(u, n, a)) {
-		r = attr_get(u, n, ret);
+	r = changes_nothing(u, n, a, ret);
+	if (r) {
 		unuse_node(u, n);
-		return r;
+		return r < 0 ? r : 0;
 	}
 	if (a->valid & UNION_SET_SIZE && !S_ISREG(n->mode))
 		r = node_is_dir(n) ? -EISDIR : -EINVAL;

@@ -251,7 +251,7 @@ static void one(const char *path, const struct watcher *w, enum change c)
 	struct stat before, after;
 	volatile char sum = 0;
 	char *p = MAP_FAILED;
-	int fd = -1, status;
+	int fd = -1, status = 0;
 	size_t in_map;
 	pid_t child;
 
