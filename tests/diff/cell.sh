@@ -67,7 +67,7 @@ cell() {
 			--no wh-files --no stray --cross "$BIN/mount-overlay"
 		;;
 	user)
-		# what shutting a directory does is in shut-dirs.test
+		# a directory shut by its owner is not like a plain one yet: README
 		differ --seed "$seed" --userxattr --no shut-dirs
 		;;
 	esac
