@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/union/ovl.h"
 #include "lib/cleanup.h"
 #include "lib/sys.h"
 
@@ -466,6 +467,10 @@ static int open_at(struct union_fs *u, const struct place *p, bool write)
 	int r;
 
 	if (!p->upper && *p->name) {
+		/* the lowest layer has nothing below that could hold the data */
+		r = d->layer->id < u->nlower ? ovl_check_metacopy(u, d, p->name) : 0;
+		if (r < 0)
+			return r;
 		r = d->layer->ops->file_open(d, p->name, &f);
 		return r < 0 ? r : f.fd;
 	}

@@ -211,6 +211,16 @@ int ovl_is_xwhiteout(struct union_fs *u, const struct layer_dir *dir, const char
 	return n >= 0 ? 1 : ovl_xattr_absent((int)n) ? 0 : (int)n;
 }
 
+int ovl_check_metacopy(struct union_fs *u, const struct layer_dir *d, const char *name)
+{
+	char attr[OVL_NAME_MAX + 32];
+	ssize_t n = d->layer->ops->getxattr(d, name, ovl_attr(u, "metacopy", attr), NULL, 0);
+
+	if (n >= 0)
+		return ovl_bad(d, name, "has only metadata, which is not supported");
+	return ovl_xattr_absent((int)n) ? 0 : (int)n;
+}
+
 /* --- origins ------------------------------------------------------------- */
 
 #define FB_MAGIC 0xfb

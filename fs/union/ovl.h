@@ -43,6 +43,12 @@ int ovl_bad(const struct layer_dir *dir, const char *name, const char *what);
 const char *ovl_attr(const struct union_fs *u, const char *name, char buf[OVL_NAME_MAX + 32]);
 
 /*
+ * Refuses (-EIO, logged once) a regular file that has only metadata, its data
+ * being in a layer below, lest zeros are read.
+ */
+int ovl_check_metacopy(struct union_fs *u, const struct layer_dir *dir, const char *name);
+
+/*
  * An origin: struct ovl_fb, 4 bytes version/magic/len/flags, handle type,
  * UUID, handle. The same bytes name an index entry, in hexadecimal.
  */

@@ -298,17 +298,6 @@ static uint64_t show_ino(struct union_fs *u, struct layer *l, const struct statx
 	return ovl_map_ino(u, l->fs, ino);
 }
 
-/* Refuses a file that has its data in a layer below, lest zeros are read. */
-static int check_metacopy(struct union_fs *u, const struct layer_dir *d, const char *name)
-{
-	char attr[OVL_NAME_MAX + 32];
-	ssize_t n = d->layer->ops->getxattr(d, name, ovl_attr(u, "metacopy", attr), NULL, 0);
-
-	if (n >= 0)
-		return ovl_bad(d, name, "has only metadata, which is not supported");
-	return ovl_xattr_absent((int)n) ? 0 : (int)n;
-}
-
 /* The identity of a non-directory found in the upper. */
 static int resolve_upper_file(struct union_fs *u, const struct layer_dir *d, const char *name,
 			      struct resolved *ret)
@@ -327,7 +316,7 @@ static int resolve_upper_file(struct union_fs *u, const struct layer_dir *d, con
 		return 0;
 	if (n < 0 && n != -ERANGE && !ovl_xattr_absent((int)n))
 		return (int)n;
-	r = check_metacopy(u, d, name);
+	r = ovl_check_metacopy(u, d, name);
 	if (r < 0)
 		return r;
 	r = ovl_read_origin(u, d, name, &o);
@@ -391,12 +380,6 @@ static int found_file(struct search *s, unsigned layer, const struct layer_dir *
 	ret->layer = layer;
 	ret->lower_ino = st->stx_ino;
 	ret->ino = show_ino(s->u, s->u->lower[layer - 1], st);
-	/* its data would be in a layer below; the lowest has none */
-	if (layer < s->u->nlower && S_ISREG(st->stx_mode) && st->stx_size) {
-		r = check_metacopy(s->u, d, name);
-		if (r < 0)
-			return r;
-	}
 	r = attr_override(d, name, &ret->st);
 	if (!r)
 		r = resolve_indexed(s->u, d, name, ret);
