@@ -95,7 +95,7 @@ static void fill_ops(const struct options *o, bool live, const struct union_conf
 	ops->entry_timeout = short_lived ? LIVE_TIMEOUT : o->entry_timeout;
 	ops->attr_timeout = short_lived ? LIVE_TIMEOUT : o->attr_timeout;
 	ops->negative_timeout = short_lived ? LIVE_TIMEOUT : o->negative_timeout;
-	ops->passthrough = o->passthrough == OPTIONS_PASSTHROUGH_ON ? OPS_PASSTHROUGH_ON :
+	ops->passthrough = o->passthrough == OPTIONS_PASSTHROUGH_ON     ? OPS_PASSTHROUGH_ON :
 			   o->passthrough == OPTIONS_PASSTHROUGH_STRICT ? OPS_PASSTHROUGH_STRICT :
 									  OPS_PASSTHROUGH_OFF;
 	why = ops->passthrough != OPS_PASSTHROUGH_OFF ? passthrough_denied() : NULL;

@@ -42,11 +42,11 @@ static inline int steal_fd(int *fd)
 	return ret;
 }
 
-#define steal_ptr(pp)                       \
-	({                                  \
+#define steal_ptr(pp)                         \
+	({                                    \
 		__typeof__(*(pp)) s_ = *(pp); \
-		*(pp) = NULL;               \
-		s_;                         \
+		*(pp) = NULL;                 \
+		s_;                           \
 	})
 
 #define _cleanup_free_ _cleanup_(cleanup_freep)

@@ -72,24 +72,24 @@ static int fault_check(const char *where)
 	return -fault.err;
 }
 
-#define FAULT_POINT()                               \
-	do {                                        \
-		int f_ = fault_check(__func__);     \
-		if (f_)                             \
-			return f_;                  \
+#define FAULT_POINT()                           \
+	do {                                    \
+		int f_ = fault_check(__func__); \
+		if (f_)                         \
+			return f_;              \
 	} while (0)
 /* For what fails only if it is the call aimed at. */
-#define FAULT_ONCE()                                \
-	do {                                        \
-		if (!fault.fired)                   \
-			FAULT_POINT();              \
+#define FAULT_ONCE()                   \
+	do {                           \
+		if (!fault.fired)      \
+			FAULT_POINT(); \
 	} while (0)
-#define FAULT_NULL()                                \
-	do {                                        \
-		if (fault_check(__func__)) {        \
-			errno = ENOMEM;             \
-			return NULL;                \
-		}                                   \
+#define FAULT_NULL()                         \
+	do {                                 \
+		if (fault_check(__func__)) { \
+			errno = ENOMEM;      \
+			return NULL;         \
+		}                            \
 	} while (0)
 #else
 #define FAULT_POINT() \
@@ -347,19 +347,19 @@ int sys_futimens(int fd, const struct timespec ts[2])
 /* Whether the kernel lacks the *xattrat calls: found out once, then remembered. */
 static bool no_xattrat;
 
-#define XATTRAT(call)                              \
-	do {                                       \
-		FAULT_POINT();                     \
-		if (!__atomic_load_n(&no_xattrat, __ATOMIC_RELAXED)) { \
-			long x_ = (call);          \
-			if (x_ >= 0)               \
-				return x_;         \
-			/* EBADF: of O_PATH descriptors they want to know nothing */ \
-			if (errno != ENOSYS && errno != EBADF) \
-				return -errno;     \
-			if (errno == ENOSYS)       \
+#define XATTRAT(call)                                                                  \
+	do {                                                                           \
+		FAULT_POINT();                                                         \
+		if (!__atomic_load_n(&no_xattrat, __ATOMIC_RELAXED)) {                 \
+			long x_ = (call);                                              \
+			if (x_ >= 0)                                                   \
+				return x_;                                             \
+			/* EBADF: of O_PATH descriptors they want to know nothing */   \
+			if (errno != ENOSYS && errno != EBADF)                         \
+				return -errno;                                         \
+			if (errno == ENOSYS)                                           \
 				__atomic_store_n(&no_xattrat, true, __ATOMIC_RELAXED); \
-		}                                  \
+		}                                                                      \
 	} while (0)
 
 static ssize_t ret_errno(ssize_t r)

@@ -132,8 +132,7 @@ static void do_getxattr(struct job *j)
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_getxattr, .o = o, .req = req, .ino = ino, .name = name,
-			 .size = size };
+	struct job j = { .fn = do_getxattr, .o = o, .req = req, .ino = ino, .name = name, .size = size };
 
 	/* before it changes a page the kernel asks for this: see prefetch.h */
 	j.flags = !strcmp(name, "security.capability") && prefetch_gate(o->prefetch, ino);
@@ -151,8 +150,7 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 			return;
 		}
 	}
-	reply_xattr(req, union_listxattr(ops_of(req)->u, ino, fuse_req_ctx(req)->uid == 0,
-					 buf, size), buf, size);
+	reply_xattr(req, union_listxattr(ops_of(req)->u, ino, fuse_req_ctx(req)->uid == 0, buf, size), buf, size);
 }
 
 static void do_setxattr(struct job *j)
@@ -164,8 +162,7 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 			size_t size, int flags)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_setxattr, .o = o, .req = req, .ino = ino, .name = name,
-			 .data = value, .size = size, .flags = flags };
+	struct job j = { .fn = do_setxattr, .o = o, .req = req, .ino = ino, .name = name, .data = value, .size = size, .flags = flags };
 
 	job_run(&j, union_change_is_slow(o->u, ino));
 }
@@ -215,7 +212,8 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 	if (r < 0)
 		ops_reply(req, r);
 	else
-		(void)fuse_reply_ioctl(req, 0, &v, change ? 0 : out_size < size ? out_size : size);
+		(void)fuse_reply_ioctl(req, 0, &v, change ? 0 : out_size < size ? out_size :
+										  size);
 }
 
 static void no_xattr(fuse_req_t req)

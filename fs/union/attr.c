@@ -65,8 +65,12 @@ static const struct {
 	const char *name;
 	mode_t type;
 } override_types[] = {
-	{ "dir", S_IFDIR },   { "file", S_IFREG },    { "symlink", S_IFLNK },
-	{ "pipe", S_IFIFO },  { "socket", S_IFSOCK }, { "block", S_IFBLK },
+	{ "dir", S_IFDIR },
+	{ "file", S_IFREG },
+	{ "symlink", S_IFLNK },
+	{ "pipe", S_IFIFO },
+	{ "socket", S_IFSOCK },
+	{ "block", S_IFBLK },
 	{ "char", S_IFCHR },
 };
 
@@ -252,7 +256,8 @@ int attr_nlink(struct union_fs *u, struct node *n, const struct layer_dir *dir, 
 	} else if (gone) {
 		links = 0;
 	}
-	st->stx_nlink = links > 0 ? (uint32_t)links : gone ? 0 : 1;
+	st->stx_nlink = links > 0 ? (uint32_t)links : gone ? 0 :
+							     1;
 	return 0;
 }
 

@@ -38,8 +38,9 @@ int parent_begin(struct union_fs *u, uint64_t parent, const char *name, struct p
 		return -EINVAL;
 	table_lock(u);
 	ret->n = node_get(u, parent);
-	r = !ret->n ? -ESTALE : !node_is_dir(ret->n) ? -ENOTDIR :
-		node_slot(u, ret->n) != u->root && node_has(ret->n, NODE_GONE) ? -ENOENT : 0;
+	r = !ret->n ? -ESTALE : !node_is_dir(ret->n)                                   ? -ENOTDIR :
+			node_slot(u, ret->n) != u->root && node_has(ret->n, NODE_GONE) ? -ENOENT :
+											 0;
 	if (!r)
 		node_hold(ret->n);
 	table_unlock(u);

@@ -41,7 +41,8 @@
 #define COOKIE_DOTDOT 2
 #define RANK_BITS 4
 
-enum ent_state { ENT_LIVE, ENT_REMOVED };
+enum ent_state { ENT_LIVE,
+		 ENT_REMOVED };
 
 struct dirent_tab {
 	uint64_t cookie;
@@ -250,7 +251,7 @@ struct build {
 		uint16_t layer;
 		uint8_t type;
 		bool hidden, only, wh_only;
-	} *ent;
+	} * ent;
 	size_t nent, cap;
 	const struct layer_dir *dir; /* being read */
 	bool merged, opaque, last, xwhiteouts;
@@ -345,8 +346,7 @@ static int decide(struct build *b, const char *name, uint8_t type, bool hidden)
 	if (r < 0)
 		goto fail;
 	s = &b->ent[b->nent];
-	*s = (struct seen){ .layer = (uint16_t)b->dir->layer->id, .type = type, .hidden = hidden,
-			    .only = true };
+	*s = (struct seen){ .layer = (uint16_t)b->dir->layer->id, .type = type, .hidden = hidden, .only = true };
 	r = add_name(b->t, name, &s->name);
 	if (r < 0)
 		goto fail;

@@ -26,7 +26,8 @@ static int io_begin(struct union_fs *u, uint64_t nodeid, bool write, struct io *
 	if (!ret->n)
 		return -ESTALE;
 	r = !S_ISREG(ret->n->mode) ? (node_is_dir(ret->n) ? -EISDIR : -EINVAL) :
-	    write ? copyup(u, ret->n, COPYUP_ALL) : 0;
+	    write                  ? copyup(u, ret->n, COPYUP_ALL) :
+				     0;
 	if (!r)
 		r = locate_file(u, ret->n, write, &ret->f);
 	if (r < 0)

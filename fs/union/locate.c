@@ -206,7 +206,7 @@ int locate_dir(struct union_fs *u, struct node *n, unsigned layer, struct fdent 
 			return -ENOENT;
 		/* The root's own descriptor is not the cache's to close. */
 		r = d.layer->root.fd < 0 ? 0 :
-			sys_dup(d.layer->root.fd);
+					   sys_dup(d.layer->root.fd);
 		if (r < 0)
 			return r;
 		d.ref = d.layer->root.ref;
@@ -486,7 +486,8 @@ int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **r
 
 	for (tries = 0; tries < MAX_TRIES; tries++) {
 		bool upper = node_has(n, NODE_UPPER);
-		unsigned kind = write ? FD_FILE_WRITE : upper ? FD_FILE_UPPER : FD_FILE_LOWER;
+		unsigned kind = write ? FD_FILE_WRITE : upper ? FD_FILE_UPPER :
+								FD_FILE_LOWER;
 		struct layer_dir d;
 		struct fdent *e;
 		struct place p;
@@ -525,7 +526,8 @@ int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **r
 			sys_close(d.fd);
 			continue;
 		}
-		kind = write ? FD_FILE_WRITE : upper ? FD_FILE_UPPER : FD_FILE_LOWER;
+		kind = write ? FD_FILE_WRITE : upper ? FD_FILE_UPPER :
+						       FD_FILE_LOWER;
 		*ret = fdcache_add(u, node_slot(u, n), kind, &d);
 		return *ret ? 0 : -ENOMEM;
 	}

@@ -121,7 +121,8 @@ static int open_lowers(struct union_fs *u, const struct union_config *cfg, char 
 		if (r == -EPERM && cfg->private_lower == UNION_PRIVATE_MUST)
 			return fail(ret_err, r,
 				    "the mountpoint lies in a lower layer, which takes privilege to "
-				    "be safe: lowerdir", cfg->lower[i]);
+				    "be safe: lowerdir",
+				    cfg->lower[i]);
 		if (r < 0)
 			return fail(ret_err, r, "lowerdir", cfg->lower[i]);
 		l->id = i + 1;
@@ -223,10 +224,12 @@ static int make_root(struct union_fs *u)
 
 		s->e[i].layer = (uint16_t)(i + 1);
 		if (u->lower[i]->ops->getxattr(&u->lower[i]->root, "", "trusted.overlay.opaque", v,
-					       2) == 1 && v[0] == 'x')
+					       2) == 1 &&
+		    v[0] == 'x')
 			s->e[i].flags |= DSTACK_XWHITEOUTS;
 		if (u->lower[i]->ops->getxattr(&u->lower[i]->root, "", "user.overlay.opaque", v,
-					       2) == 1 && v[0] == 'x')
+					       2) == 1 &&
+		    v[0] == 'x')
 			s->e[i].flags |= DSTACK_XWHITEOUTS;
 	}
 	return 0;

@@ -208,7 +208,8 @@ int ovl_is_xwhiteout(struct union_fs *u, const struct layer_dir *dir, const char
 	char attr[OVL_NAME_MAX + 32];
 	ssize_t n = dir->layer->ops->getxattr(dir, name, ovl_attr(u, "whiteout", attr), NULL, 0);
 
-	return n >= 0 ? 1 : ovl_xattr_absent((int)n) ? 0 : (int)n;
+	return n >= 0 ? 1 : ovl_xattr_absent((int)n) ? 0 :
+						       (int)n;
 }
 
 int ovl_check_metacopy(struct union_fs *u, const struct layer_dir *d, const char *name)

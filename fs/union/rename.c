@@ -159,7 +159,8 @@ static int upper_at(const struct end *e)
 
 	if (r == -ENOENT)
 		return 0;
-	return r < 0 ? r : layer_is_whiteout(&st) ? 1 : 2;
+	return r < 0 ? r : layer_is_whiteout(&st) ? 1 :
+						    2;
 }
 
 /*

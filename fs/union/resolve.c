@@ -147,7 +147,7 @@ static int walk_abs(struct search *s, struct layer *l, struct layer_dir *ret)
 	if (l->root.fd >= 0 && ret->fd < 0)
 		return ret->fd;
 	for (p = path; (e = strchr(p + 1, '/')); p = e) {
-		struct layer_dir next;
+		struct layer_dir next = { 0 };
 
 		*e = 0;
 		if ((size_t)(e - p) > sizeof(name)) {

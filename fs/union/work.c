@@ -107,8 +107,7 @@ int work_open(struct union_fs *u, const char *path, bool index, char **ret_err)
 		return fail(ret_err, u->wlock, "workdir", path);
 	r = lock_wait(u->wlock);
 	if (r < 0)
-		return fail(ret_err, r, r == -EBUSY ? "workdir is in use by another mount:" :
-						      "cannot lock workdir", path);
+		return fail(ret_err, r, r == -EBUSY ? "workdir is in use by another mount:" : "cannot lock workdir", path);
 	u->work = open_subdir(u->wlock, "work");
 	if (u->work < 0)
 		return fail(ret_err, u->work, "cannot make the directory work in workdir", path);

@@ -107,7 +107,8 @@ static int exists(struct union_fs *u, struct node *n, const char *stored)
 		return (int)r;
 	r = get_at(u, &p, stored, NULL, 0);
 	place_put(u, &p);
-	return r >= 0 ? 1 : r == -ENODATA ? 0 : (int)r;
+	return r >= 0 ? 1 : r == -ENODATA ? 0 :
+					    (int)r;
 }
 
 static int change(struct union_fs *u, struct node *n, const char *stored, const void *val,

@@ -33,7 +33,7 @@
 #include "../diff/rng.h"
 
 #define N_NAMES 48
-#define N_LOWER 32	/* of them in the lower at first */
+#define N_LOWER 32 /* of them in the lower at first */
 #define LOWER_RECORDS 700
 #define DIR_FILES 20
 #define MAX_PROCS 16
@@ -46,19 +46,19 @@ struct record {
 };
 
 struct state {
-	uint32_t serial;	/* 0: there is no such file */
+	uint32_t serial; /* 0: there is no such file */
 	uint32_t records;
-	uint32_t synced;	/* records known to be on disk */
+	uint32_t synced; /* records known to be on disk */
 	uint32_t mode;
 };
 
 struct ledger {
 	struct state now[N_NAMES];
-	struct state next[2];	/* of a and b, once the call is done */
-	int32_t a, b;		/* names the call in flight changes; -1 */
+	struct state next[2]; /* of a and b, once the call is done */
+	int32_t a, b; /* names the call in flight changes; -1 */
 	uint32_t serial;
 	uint32_t calls;
-	int32_t dir_at;		/* the lower directory is dir-a or dir-b */
+	int32_t dir_at; /* the lower directory is dir-a or dir-b */
 	int32_t dir_flight;
 };
 
@@ -88,7 +88,10 @@ static struct ledger *ledger_map(const char *dir, int proc)
 		l->serial = 10;
 		for (i = 0; i < N_LOWER; i++)
 			l->now[i] = (struct state){
-				1, LOWER_RECORDS, LOWER_RECORDS, 0644,
+				1,
+				LOWER_RECORDS,
+				LOWER_RECORDS,
+				0644,
 			};
 	}
 	return l;
@@ -171,8 +174,7 @@ static void create(struct ledger *l, int dfd, int i, const char *name,
 	int fd;
 
 	begin(l, i, s, -1, none);
-	fd = openat(dfd, name, O_CREAT | O_EXCL | O_WRONLY | O_APPEND |
-		    O_CLOEXEC, 0644);
+	fd = openat(dfd, name, O_CREAT | O_EXCL | O_WRONLY | O_APPEND | O_CLOEXEC, 0644);
 	if (fd < 0)
 		failed("create", name);
 	done(l);
@@ -204,7 +206,7 @@ static void step(struct ledger *l, int dfd, int proc, struct rng *g)
 		       rng_pct(g, 50));
 		close(fd);
 		break;
-	case 2:			/* rename, over what is there */
+	case 2: /* rename, over what is there */
 	case 3:
 		if (i == k || !s->serial)
 			break;
@@ -338,7 +340,7 @@ static int check_proc(int dfd, int proc, struct ledger *l)
 	DIR *dir;
 	int bad = 0, i, fd;
 
-	if (l->a >= 0) {	/* which of the two happened? */
+	if (l->a >= 0) { /* which of the two happened? */
 		int a = l->a, b = l->b, is_old, is_new;
 
 		name_of(name, sizeof(name), proc, a);
@@ -408,8 +410,7 @@ static void settle_lax(int dfd, int proc, struct ledger *l)
 			continue;
 		name_of(name, sizeof(name), proc, i);
 		fd = openat(dfd, name, O_WRONLY | O_CLOEXEC);
-		if (fd < 0 || ftruncate(fd, (off_t)(s->synced *
-						    sizeof(struct record))) ||
+		if (fd < 0 || ftruncate(fd, (off_t)(s->synced * sizeof(struct record))) ||
 		    fsync(fd))
 			failed("settle", name);
 		close(fd);
@@ -496,7 +497,7 @@ static int check(int dfd, int procs, const char *ledgers)
 int main(int argc, char **argv)
 {
 	int dfd = argc > 3 ? open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC) :
-		-1;
+			     -1;
 	int procs = argc > 3 ? atoi(argv[3]) : 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -510,7 +511,7 @@ int main(int argc, char **argv)
 			return check(dfd, procs, argv[4]);
 	}
 	fprintf(stderr, "usage: crash make DIR PROCESSES\n"
-		"       crash run DIR PROCESSES LEDGERS SEED\n"
-		"       crash check DIR PROCESSES LEDGERS\n");
+			"       crash run DIR PROCESSES LEDGERS SEED\n"
+			"       crash check DIR PROCESSES LEDGERS\n");
 	return 2;
 }

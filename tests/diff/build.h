@@ -15,7 +15,8 @@ static inline int build_rm_one(const char *path, const struct stat *st,
 	(void)st;
 	(void)ftw;
 	return type == FTW_DP || type == FTW_D || type == FTW_DNR ?
-		rmdir(path) : unlink(path);
+		       rmdir(path) :
+		       unlink(path);
 }
 
 static inline int build_open_one(const char *path, const struct stat *st,
@@ -40,7 +41,8 @@ static inline int build_rm(const char *path)
 static inline void build_times(const char *path, const struct lent *e)
 {
 	struct timespec ts[2] = {
-		{ e->sec, e->nsec }, { e->sec, e->nsec },
+		{ e->sec, e->nsec },
+		{ e->sec, e->nsec },
 	};
 
 	(void)utimensat(AT_FDCWD, path, ts, AT_SYMLINK_NOFOLLOW);
@@ -113,8 +115,7 @@ static inline int build_mark(const struct layers *l, const char *dir,
 	}
 	snprintf(path, sizeof(path), "%s/%s", dir, e->path);
 	if (e->type == 'd')
-		return lsetxattr(path, l->userxattr ? "user.overlay.opaque" :
-				 "trusted.overlay.opaque", "y", 1, 0);
+		return lsetxattr(path, l->userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque", "y", 1, 0);
 	base = base ? base + 1 : e->path;
 	if (!(e->flags & ENT_WH_FILE) || strlen(base) > 250)
 		return mknod(path, S_IFCHR, makedev(0, 0));
@@ -220,7 +221,10 @@ static inline int build_trees(const struct layers *l, const char *work,
 			      const char *plain)
 {
 	struct lent root = {
-		.type = 'd', .mode = 0777, .sec = 1000000000, .nsec = 12345,
+		.type = 'd',
+		.mode = 0777,
+		.sec = 1000000000,
+		.nsec = 12345,
 	};
 	char dir[PATH_MAX + 16], path[PATH_MAX * 2];
 	struct stat st;

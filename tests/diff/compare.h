@@ -13,40 +13,39 @@
 #include "dump.h"
 
 struct pair {
-	uint64_t p_ino;		/* plain inode: number and birth */
+	uint64_t p_ino; /* plain inode: number and birth */
 	int64_t p_bsec;
 	uint32_t p_bnsec;
-	int taken;		/* the slot is this inode's */
-	int used;		/* it has been seen in both trees */
+	int taken; /* the slot is this inode's */
+	int used; /* it has been seen in both trees */
 	uint64_t u_ino;
 	struct statx_timestamp pm, um, pc, uc;
 	int lax;
-	unsigned int slack;	/* names of a lower file that are hidden */
-	unsigned int seen;	/* dump in which it was last seen */
+	unsigned int slack; /* names of a lower file that are hidden */
+	unsigned int seen; /* dump in which it was last seen */
 };
 
 #define N_PAIRS 65536
 
 struct compare {
-	struct pair *pairs;	/* N_PAIRS, open addressing */
+	struct pair *pairs; /* N_PAIRS, open addressing */
 	unsigned int dumps;
-	int no_ino;		/* the union has no stable st_ino */
-	int userxattr;		/* symlinks cannot carry their origin */
+	int no_ino; /* the union has no stable st_ino */
+	int userxattr; /* symlinks cannot carry their origin */
 	int no_ctime;
 	int no_nlink;
-	int writeback;		/* the kernel's times, set late */
+	int writeback; /* the kernel's times, set late */
 	int no_holes;
-	struct timespec *start, *end;	/* of each operation */
+	struct timespec *start, *end; /* of each operation */
 	size_t n_ops;
 	struct timespec t0;
 	int failed;
-	char cls[128];		/* what kind of difference, for the shrinker */
+	char cls[128]; /* what kind of difference, for the shrinker */
 	char why[8192];
 };
 
-__attribute__((format(printf, 3, 4)))
-static inline int cmp_fail(struct compare *c, const char *cls,
-			   const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static inline int cmp_fail(struct compare *c, const char *cls,
+								 const char *fmt, ...)
 {
 	va_list ap;
 
@@ -63,8 +62,8 @@ static inline int cmp_fail(struct compare *c, const char *cls,
 static inline struct pair *cmp_pair(struct compare *c, const struct statx *p)
 {
 	uint64_t h = hash_mix(HASH_INIT, &p->stx_ino, 8) ^
-		(uint64_t)p->stx_btime.tv_nsec * 0x9e3779b97f4a7c15ull ^
-		(uint64_t)p->stx_btime.tv_sec;
+		     (uint64_t)p->stx_btime.tv_nsec * 0x9e3779b97f4a7c15ull ^
+		     (uint64_t)p->stx_btime.tv_sec;
 	struct pair *e;
 	size_t i;
 
@@ -259,7 +258,7 @@ static inline int cmp_links(struct compare *c, const struct dump *p,
 	for (side = 0; side < 2 && !rc; side++) {
 		for (i = 0; i < p->n; i++) {
 			v[i].ino = side ? u->v[i].st.stx_ino :
-				p->v[i].st.stx_ino;
+					  p->v[i].st.stx_ino;
 			v[i].p = &p->v[i];
 			v[i].u = &u->v[i];
 		}
@@ -297,7 +296,8 @@ static inline int cmp_dumps(struct compare *c, const struct dump *p,
 	for (i = 0; i < p->n && i < u->n; i++) {
 		const struct rec *a = &p->v[i], *b = &u->v[i];
 		int lax = full && !(a->flags & DUMP_NOENT) ?
-			cmp_pair(c, &a->st)->lax : 0;
+				  cmp_pair(c, &a->st)->lax :
+				  0;
 
 		if (strcmp(a->path, b->path))
 			return cmp_fail(c, "names",

@@ -13,9 +13,24 @@
 #include "shrink.h"
 
 enum {
-	O_SEED = 256, O_OPS, O_LAYERS, O_ENTRIES, O_WORK, O_MOUNT, O_UMOUNT,
-	O_CROSS, O_SAVE, O_REPLAY, O_ROUNDS, O_TIME, O_SHRINK, O_CHECK,
-	O_DROP_CACHES, O_NO, O_USERXATTR, O_NO_ORACLE,
+	O_SEED = 256,
+	O_OPS,
+	O_LAYERS,
+	O_ENTRIES,
+	O_WORK,
+	O_MOUNT,
+	O_UMOUNT,
+	O_CROSS,
+	O_SAVE,
+	O_REPLAY,
+	O_ROUNDS,
+	O_TIME,
+	O_SHRINK,
+	O_CHECK,
+	O_DROP_CACHES,
+	O_NO,
+	O_USERXATTR,
+	O_NO_ORACLE,
 };
 
 static const struct option options[] = {
@@ -42,26 +57,26 @@ static const struct option options[] = {
 };
 
 static const char usage[] =
-"usage: differ --work DIR --mount CMD [options]\n"
-"  --mount CMD       mounts $LOWER (a:b, top first), $UPPER, $WORK at $MNT\n"
-"  --umount CMD      unmounts $MNT (default: umount \"$MNT\")\n"
-"  --cross CMD       at the end, mount the same upper with this: same tree?\n"
-"  --no-oracle       the plain directory does not judge; only --cross does\n"
-"  --seed N          default: from the clock; printed\n"
-"  --ops N           operations of a round (1000)\n"
-"  --layers N        lower layers (3)      --entries N  in the lowest (80)\n"
-"  --rounds N        rounds, each with the next seed (1)\n"
-"  --time S          no new round after S seconds; overrides --rounds\n"
-"  --check-every N   compare whole trees every N operations (100)\n"
-"  --drop-caches     drop the kernel's caches now and then\n"
-"  --userxattr       layers carry user.overlay.* marks\n"
-"  --no WHAT         leave out: ino ctime holes acl xattr uids remount\n"
-"                    dir-rename wh-files stray getflags direct links odd-xattrs\n"
-"                    long-names overlay-xattrs cross-nlink shut-dirs\n"
-"                    late-times\n"
-"  --save FILE       where a failing, shrunk sequence goes\n"
-"  --shrink-time S   give up shrinking after S seconds (120); 0: do not\n"
-"  --replay FILE     run what --save saved\n";
+	"usage: differ --work DIR --mount CMD [options]\n"
+	"  --mount CMD       mounts $LOWER (a:b, top first), $UPPER, $WORK at $MNT\n"
+	"  --umount CMD      unmounts $MNT (default: umount \"$MNT\")\n"
+	"  --cross CMD       at the end, mount the same upper with this: same tree?\n"
+	"  --no-oracle       the plain directory does not judge; only --cross does\n"
+	"  --seed N          default: from the clock; printed\n"
+	"  --ops N           operations of a round (1000)\n"
+	"  --layers N        lower layers (3)      --entries N  in the lowest (80)\n"
+	"  --rounds N        rounds, each with the next seed (1)\n"
+	"  --time S          no new round after S seconds; overrides --rounds\n"
+	"  --check-every N   compare whole trees every N operations (100)\n"
+	"  --drop-caches     drop the kernel's caches now and then\n"
+	"  --userxattr       layers carry user.overlay.* marks\n"
+	"  --no WHAT         leave out: ino ctime holes acl xattr uids remount\n"
+	"                    dir-rename wh-files stray getflags direct links odd-xattrs\n"
+	"                    long-names overlay-xattrs cross-nlink shut-dirs\n"
+	"                    late-times\n"
+	"  --save FILE       where a failing, shrunk sequence goes\n"
+	"  --shrink-time S   give up shrinking after S seconds (120); 0: do not\n"
+	"  --replay FILE     run what --save saved\n";
 
 static int set_no(struct config *c, const char *what)
 {
@@ -210,12 +225,22 @@ static int replay(const struct config *cfg, const char *file)
 int main(int argc, char **argv)
 {
 	struct config cfg = {
-		.umount = "umount \"$MNT\"", .ops = 1000, .layers = 3,
-		.entries = 80, .shrink_time = 120,
+		.umount = "umount \"$MNT\"",
+		.ops = 1000,
+		.layers = 3,
+		.entries = 80,
+		.shrink_time = 120,
 		.gen = {
-			.odd_xattrs = 1, .shut_dirs = 1, .overlay_xattrs = 1,
-			.acl = 1, .dir_rename = 1, .xattr = 1, .getflags = 1,
-			.direct = 1, .remount = 1, .check_every = 100,
+			.odd_xattrs = 1,
+			.shut_dirs = 1,
+			.overlay_xattrs = 1,
+			.acl = 1,
+			.dir_rename = 1,
+			.xattr = 1,
+			.getflags = 1,
+			.direct = 1,
+			.remount = 1,
+			.check_every = 100,
 		},
 	};
 	const char *replay_file = NULL;
@@ -230,25 +255,55 @@ int main(int argc, char **argv)
 			cfg.seed = strtoull(optarg, NULL, 0);
 			seeded = 1;
 			break;
-		case O_OPS: cfg.ops = atol(optarg); break;
-		case O_LAYERS: cfg.layers = atoi(optarg); break;
-		case O_ENTRIES: cfg.entries = atoi(optarg); break;
-		case O_WORK: cfg.work = optarg; break;
-		case O_MOUNT: cfg.mount = optarg; break;
-		case O_UMOUNT: cfg.umount = optarg; break;
-		case O_CROSS: cfg.cross = optarg; break;
-		case O_SAVE: cfg.save = optarg; break;
-		case O_REPLAY: replay_file = optarg; break;
-		case O_ROUNDS: rounds = atol(optarg); break;
-		case O_TIME: limit = atol(optarg); break;
-		case O_SHRINK: cfg.shrink_time = atoi(optarg); break;
-		case O_CHECK: cfg.gen.check_every = atoi(optarg); break;
-		case O_DROP_CACHES: cfg.gen.drop_caches = 1; break;
+		case O_OPS:
+			cfg.ops = atol(optarg);
+			break;
+		case O_LAYERS:
+			cfg.layers = atoi(optarg);
+			break;
+		case O_ENTRIES:
+			cfg.entries = atoi(optarg);
+			break;
+		case O_WORK:
+			cfg.work = optarg;
+			break;
+		case O_MOUNT:
+			cfg.mount = optarg;
+			break;
+		case O_UMOUNT:
+			cfg.umount = optarg;
+			break;
+		case O_CROSS:
+			cfg.cross = optarg;
+			break;
+		case O_SAVE:
+			cfg.save = optarg;
+			break;
+		case O_REPLAY:
+			replay_file = optarg;
+			break;
+		case O_ROUNDS:
+			rounds = atol(optarg);
+			break;
+		case O_TIME:
+			limit = atol(optarg);
+			break;
+		case O_SHRINK:
+			cfg.shrink_time = atoi(optarg);
+			break;
+		case O_CHECK:
+			cfg.gen.check_every = atoi(optarg);
+			break;
+		case O_DROP_CACHES:
+			cfg.gen.drop_caches = 1;
+			break;
 		case O_USERXATTR:
 			cfg.gen.userxattr = 1;
 			cfg.gen.privileged = cfg.gen.uids = 0;
 			break;
-		case O_NO_ORACLE: cfg.no_oracle = 1; break;
+		case O_NO_ORACLE:
+			cfg.no_oracle = 1;
+			break;
 		case O_NO:
 			if (!set_no(&cfg, optarg))
 				break;

@@ -9,19 +9,19 @@
 
 #include "exec.h"
 
-#define DUMP_DTYPE 1	/* readdir's d_type is not the entry's type */
-#define DUMP_DINO 2	/* readdir's d_ino is not the entry's st_ino */
-#define DUMP_NOENT 4	/* listed, but stat says otherwise (see err) */
+#define DUMP_DTYPE 1 /* readdir's d_type is not the entry's type */
+#define DUMP_DINO 2 /* readdir's d_ino is not the entry's st_ino */
+#define DUMP_NOENT 4 /* listed, but stat says otherwise (see err) */
 
 struct rec {
 	char *path;
 	struct statx st;
-	char *xattrs;		/* name, length, hash of the value; sorted */
-	char *target;		/* of a symlink */
-	char *holes;		/* "data-hole data-hole ..." */
-	uint64_t hash;		/* of the contents, holes as zeros */
-	int err;		/* of reading contents, listing or stat */
-	uint64_t d_ino;		/* what readdir gave; 0 for the root */
+	char *xattrs; /* name, length, hash of the value; sorted */
+	char *target; /* of a symlink */
+	char *holes; /* "data-hole data-hole ..." */
+	uint64_t hash; /* of the contents, holes as zeros */
+	int err; /* of reading contents, listing or stat */
+	uint64_t d_ino; /* what readdir gave; 0 for the root */
 	int flags;
 };
 
@@ -46,7 +46,8 @@ static inline void dump_xattrs(int fd, const char *path, char *out,
 	static char list[65536], val[65536];
 	struct name_list l = { 0 };
 	ssize_t n = path ? llistxattr(path, list, sizeof(list)) :
-		flistxattr(fd, list, sizeof(list)), i;
+			   flistxattr(fd, list, sizeof(list)),
+		i;
 	size_t k, w = 0;
 
 	out[0] = 0;
@@ -59,10 +60,10 @@ static inline void dump_xattrs(int fd, const char *path, char *out,
 	names_sort(&l);
 	for (k = 0; k < l.n; k++) {
 		ssize_t vn = path ?
-			lgetxattr(path, l.v[k], val, sizeof(val)) :
-			fgetxattr(fd, l.v[k], val, sizeof(val));
+				     lgetxattr(path, l.v[k], val, sizeof(val)) :
+				     fgetxattr(fd, l.v[k], val, sizeof(val));
 		uint64_t h = vn < 0 ? 0 :
-			hash_mix(HASH_INIT, val, (size_t)vn);
+				      hash_mix(HASH_INIT, val, (size_t)vn);
 		int m = snprintf(out + w, size - w, "%s[%zd]=%llx ", l.v[k],
 				 vn < 0 ? (ssize_t)-errno : vn,
 				 (unsigned long long)h);
@@ -143,8 +144,7 @@ static inline int dump_entry(FILE *f, int dfd, const char *name,
 	if (d && d->ino != st.stx_ino)
 		flags |= DUMP_DINO;
 	if (S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode)) {
-		fd = openat(dfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC |
-			    O_NONBLOCK);
+		fd = openat(dfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 		if (fd < 0)
 			err = errno;
 	}
@@ -196,7 +196,7 @@ static inline int dump_dir(FILE *f, int fd, const char *path)
 	while ((got = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0) {
 		long off;
 
-		for (off = 0; off < got; ) {
+		for (off = 0; off < got;) {
 			const struct dent64 *d = (const void *)(buf + off);
 
 			off += d->reclen;
@@ -263,7 +263,7 @@ static inline int dump_read(int memfd, struct dump *d)
 	if (size < 0 || !d->mem ||
 	    pread(memfd, d->mem, (size_t)size, 0) != size)
 		return -EIO;
-	for (p = d->mem, end = p + size; p < end; ) {
+	for (p = d->mem, end = p + size; p < end;) {
 		struct rec *r;
 
 		if (d->n == d->cap) {

@@ -31,8 +31,8 @@
 #define RES_MAX (256 * 1024)
 #define IO_MAX (128 * 1024)
 
-#define LAX_TIME 1	/* mtime of the file is no longer comparable */
-#define LAX_HOLES 2	/* where its holes are is up to the filesystem */
+#define LAX_TIME 1 /* mtime of the file is no longer comparable */
+#define LAX_HOLES 2 /* where its holes are is up to the filesystem */
 
 struct res {
 	long long ret;
@@ -74,8 +74,7 @@ static inline void res_add(struct res *r, const void *p, size_t n)
 	r->len += (unsigned int)n;
 }
 
-__attribute__((format(printf, 2, 3)))
-static inline void res_text(struct res *r, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static inline void res_text(struct res *r, const char *fmt, ...)
 {
 	char line[4096];
 	va_list ap;
@@ -85,8 +84,7 @@ static inline void res_text(struct res *r, const char *fmt, ...)
 	n = vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	if (n > 0)
-		res_add(r, line, (size_t)n < sizeof(line) ?
-			(size_t)n : sizeof(line) - 1);
+		res_add(r, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }
 
 static inline int res_set(struct res *r, long long ret)
@@ -171,7 +169,7 @@ static inline int read_names(int fd, size_t bufsize, struct name_list *l,
 	while ((n = syscall(SYS_getdents64, fd, buf, bufsize)) > 0) {
 		long off;
 
-		for (off = 0; off < n; ) {
+		for (off = 0; off < n;) {
 			const struct dent64 *d = (const void *)(buf + off);
 
 			names_add(l, d->name);
@@ -238,8 +236,7 @@ static inline void exec_readdir_mut(struct res *r, int dfd, const char *path, ui
 			gone = SIZE_MAX;
 		snprintf(nn, sizeof(nn), "zz%u", (unsigned int)(seed % 997));
 		if (moved == gone || before.v[moved][0] == '.' ||
-		    (no_dirs && !fstatat(fd, before.v[moved], &st,
-					 AT_SYMLINK_NOFOLLOW) &&
+		    (no_dirs && !fstatat(fd, before.v[moved], &st, AT_SYMLINK_NOFOLLOW) &&
 		     S_ISDIR(st.st_mode)) ||
 		    renameat2(fd, before.v[moved], fd, nn, RENAME_NOREPLACE))
 			moved = SIZE_MAX;
@@ -337,14 +334,15 @@ static inline size_t special_value(const char *name, uint64_t seed, char *out)
 	int k;
 
 #define PUT32(v) (w = (v), memcpy(out + n, &w, 4), n += 4)
-#define PUTACE(t, p, id) do { \
-	uint16_t h_ = (t); \
-	memcpy(out + n, &h_, 2); \
-	h_ = (uint16_t)(p); \
-	memcpy(out + n + 2, &h_, 2); \
-	n += 4; \
-	PUT32((uint32_t)(id)); \
-} while (0)
+#define PUTACE(t, p, id)                     \
+	do {                                 \
+		uint16_t h_ = (t);           \
+		memcpy(out + n, &h_, 2);     \
+		h_ = (uint16_t)(p);          \
+		memcpy(out + n + 2, &h_, 2); \
+		n += 4;                      \
+		PUT32((uint32_t)(id));       \
+	} while (0)
 	if (!strncmp(name, "system.posix_acl", 16)) {
 		PUT32(2);
 		PUTACE(1, rng_below(&g, 8) | (acl_owner_may ? 7u : 0), -1);
@@ -369,7 +367,7 @@ static inline size_t special_value(const char *name, uint64_t seed, char *out)
 static inline int is_special_xattr(const char *name)
 {
 	return !strncmp(name, "system.posix_acl", 16) ||
-		!strcmp(name, "security.capability");
+	       !strcmp(name, "security.capability");
 }
 
 /* The value that a setxattr operation sets; its length. */
@@ -402,28 +400,28 @@ static inline void exec_xattr(struct exec *x, const struct op *o)
 		follow = (int)o->a[3];
 		n = (ssize_t)xattr_value(o->p2, o, val);
 		res_set(r, follow ?
-			setxattr(o->p1, o->p2, val, (size_t)n, (int)o->a[1]) :
-			lsetxattr(o->p1, o->p2, val, (size_t)n,
-				  (int)o->a[1]));
+				   setxattr(o->p1, o->p2, val, (size_t)n, (int)o->a[1]) :
+				   lsetxattr(o->p1, o->p2, val, (size_t)n,
+					     (int)o->a[1]));
 		break;
 	case OP_getxattr:
 		follow = (int)o->a[1];
 		n = follow ? getxattr(o->p1, o->p2, val, (size_t)o->a[0]) :
-			lgetxattr(o->p1, o->p2, val, (size_t)o->a[0]);
+			     lgetxattr(o->p1, o->p2, val, (size_t)o->a[0]);
 		if (!res_set(r, n) && o->a[0])
 			res_add(r, val, (size_t)n);
 		break;
 	case OP_listxattr:
 		follow = (int)o->a[0];
 		n = follow ? listxattr(o->p1, val, sizeof(val)) :
-			llistxattr(o->p1, val, sizeof(val));
+			     llistxattr(o->p1, val, sizeof(val));
 		if (!res_set(r, n))
 			exec_xattr_list(r, val, n);
 		break;
 	default:
 		follow = (int)o->a[0];
 		res_set(r, follow ? removexattr(o->p1, o->p2) :
-			lremovexattr(o->p1, o->p2));
+				    lremovexattr(o->p1, o->p2));
 	}
 	(void)!fchdir(x->root);
 }

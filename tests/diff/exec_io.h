@@ -40,7 +40,7 @@ static inline void io_rw(struct exec *x, const struct op *o)
 	struct res *r = x->res;
 	int fd = exec_fd(x, o->slot);
 	int writes = o->kind == OP_write || o->kind == OP_pwrite ||
-		o->kind == OP_dwrite;
+		     o->kind == OP_dwrite;
 	int seq = o->kind == OP_read || o->kind == OP_write;
 	size_t len = (size_t)(seq ? o->a[0] : o->a[1]);
 	char *buf = io_buffer();
@@ -114,7 +114,7 @@ static inline void io_mmap(struct exec *x, const struct op *o)
 
 	map_drop(m);
 	if (!fstat(fd, &st) && !S_ISREG(st.st_mode)) {
-		errno = ENODEV;		/* mapping a device says nothing */
+		errno = ENODEV; /* mapping a device says nothing */
 		res_set(x->res, -1);
 		return;
 	}
@@ -234,8 +234,9 @@ static inline void io_lock(struct exec *x, const struct op *o)
 	fl.l_whence = SEEK_SET;
 	fl.l_start = o->a[1];
 	fl.l_len = o->a[2];
-	rc = fcntl(fd, o->a[3] == 2 ? F_OFD_GETLK :
-		   o->a[3] ? F_OFD_SETLK : F_SETLK, &fl);
+	rc = fcntl(fd, o->a[3] == 2 ? F_OFD_GETLK : o->a[3] ? F_OFD_SETLK :
+							      F_SETLK,
+		   &fl);
 	if (!res_set(x->res, rc) && o->a[3] == 2)
 		res_text(x->res, "%d %lld %lld", fl.l_type,
 			 fl.l_type == F_UNLCK ? 0LL : (long long)fl.l_start,
@@ -251,16 +252,15 @@ static inline void io_flags(struct exec *x, const struct op *o)
 	/* a directory's flags pass on to what is made in it, or do not */
 	if (!fstat(fd, &st) && (!S_ISDIR(st.st_mode) || o->kind != OP_getflags) &&
 	    !S_ISREG(st.st_mode))
-		return;		/* of a FIFO some know them, some do not */
+		return; /* of a FIFO some know them, some do not */
 	if (res_set(x->res, ioctl(fd, FS_IOC_GETFLAGS, &fl)))
 		return;
 	if (o->kind == OP_getflags) {
-		res_text(x->res, "%x", (unsigned int)fl &
-			 (unsigned int)FS_FL_USER_MODIFIABLE);
+		res_text(x->res, "%x", (unsigned int)fl & (unsigned int)FS_FL_USER_MODIFIABLE);
 		return;
 	}
 	fl = (fl & ~(FS_NODUMP_FL | FS_NOATIME_FL)) |
-		((int)o->a[0] & (FS_NODUMP_FL | FS_NOATIME_FL));
+	     ((int)o->a[0] & (FS_NODUMP_FL | FS_NOATIME_FL));
 	res_set(x->res, ioctl(fd, FS_IOC_SETFLAGS, &fl));
 }
 
@@ -269,7 +269,8 @@ static inline void io_fsync(struct exec *x, const struct op *o)
 	int fd = exec_fd(x, o->slot);
 
 	res_set(x->res, o->a[0] == 0 ? fsync(fd) :
-		o->a[0] == 1 ? fdatasync(fd) : syncfs(fd));
+			o->a[0] == 1 ? fdatasync(fd) :
+				       syncfs(fd));
 }
 
 /*
@@ -282,7 +283,7 @@ static inline int io_punch_setuid(int fd, const struct op *o)
 	struct stat st;
 
 	return o->a[0] & FALLOC_FL_PUNCH_HOLE && !fstat(fd, &st) &&
-		st.st_mode & (S_ISUID | S_ISGID);
+	       st.st_mode & (S_ISUID | S_ISGID);
 }
 
 static inline void io_fd_meta(struct exec *x, const struct op *o)
@@ -290,7 +291,8 @@ static inline void io_fd_meta(struct exec *x, const struct op *o)
 	struct res *r = x->res;
 	int fd = exec_fd(x, o->slot);
 	struct timespec ts[2] = {
-		{ o->a[0], o->a[1] }, { o->a[2], o->a[3] },
+		{ o->a[0], o->a[1] },
+		{ o->a[2], o->a[3] },
 	};
 	char val[8192];
 	ssize_t n;

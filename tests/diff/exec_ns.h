@@ -40,7 +40,8 @@ static inline int ns_truncate(const struct exec *x, const struct op *o)
 static inline int ns_utimens(const struct exec *x, const struct op *o)
 {
 	struct timespec ts[2] = {
-		{ o->a[1], o->a[2] }, { o->a[3], o->a[4] },
+		{ o->a[1], o->a[2] },
+		{ o->a[3], o->a[4] },
 	};
 
 	return utimensat(exec_dir(x, o->d1), o->p1, ts,
@@ -73,8 +74,7 @@ static inline void ns_suid_write(struct exec *x, const struct op *o)
 {
 	struct res *r = x->res;
 	int dfd = exec_dir(x, o->d1);
-	int fd = openat(dfd, o->p1, O_RDWR | O_NONBLOCK | O_CLOEXEC |
-			(o->a[1] == 3 ? O_TRUNC : 0));
+	int fd = openat(dfd, o->p1, O_RDWR | O_NONBLOCK | O_CLOEXEC | (o->a[1] == 3 ? O_TRUNC : 0));
 	char *p;
 
 	if (res_set(r, fd))
@@ -129,8 +129,12 @@ static inline void exec_dispatch(struct exec *x, const struct op *o)
 		if (o->slot >= 0 && o->slot < N_SLOTS)
 			x->fds[o->slot] = -1;
 		break;
-	case OP_pread: case OP_pwrite: case OP_read: case OP_write:
-	case OP_dread: case OP_dwrite:
+	case OP_pread:
+	case OP_pwrite:
+	case OP_read:
+	case OP_write:
+	case OP_dread:
+	case OP_dwrite:
 		io_rw(x, o);
 		break;
 	case OP_lseek:
@@ -139,7 +143,8 @@ static inline void exec_dispatch(struct exec *x, const struct op *o)
 	case OP_mmap:
 		io_mmap(x, o);
 		break;
-	case OP_map_read: case OP_map_write:
+	case OP_map_read:
+	case OP_map_write:
 		io_map_access(x, o);
 		break;
 	case OP_munmap:
@@ -148,9 +153,15 @@ static inline void exec_dispatch(struct exec *x, const struct op *o)
 	case OP_truncate:
 		res_set(r, ns_truncate(x, o));
 		break;
-	case OP_ftruncate: case OP_fallocate: case OP_fchmod: case OP_fchown:
-	case OP_futimens: case OP_fsetxattr: case OP_fgetxattr:
-	case OP_flistxattr: case OP_fremovexattr:
+	case OP_ftruncate:
+	case OP_fallocate:
+	case OP_fchmod:
+	case OP_fchown:
+	case OP_futimens:
+	case OP_fsetxattr:
+	case OP_fgetxattr:
+	case OP_flistxattr:
+	case OP_fremovexattr:
 		io_fd_meta(x, o);
 		break;
 	case OP_copy_range:
@@ -189,19 +200,19 @@ static inline void exec_dispatch(struct exec *x, const struct op *o)
 		break;
 	case OP_chown:
 		res_set(r, fchownat(d1, o->p1, (uid_t)o->a[0],
-				    (gid_t)o->a[1], o->a[2] ? 0 :
-				    AT_SYMLINK_NOFOLLOW));
+				    (gid_t)o->a[1], o->a[2] ? 0 : AT_SYMLINK_NOFOLLOW));
 		break;
 	case OP_utimens:
 		res_set(r, ns_utimens(x, o));
 		break;
-	case OP_setxattr: case OP_getxattr: case OP_listxattr:
+	case OP_setxattr:
+	case OP_getxattr:
+	case OP_listxattr:
 	case OP_removexattr:
 		exec_xattr(x, o);
 		break;
 	case OP_stat:
-		if (!res_set(r, xstatx(d1, o->p1, o->a[0] ? 0 :
-				       AT_SYMLINK_NOFOLLOW, &r->st)))
+		if (!res_set(r, xstatx(d1, o->p1, o->a[0] ? 0 : AT_SYMLINK_NOFOLLOW, &r->st)))
 			r->has_st = 1;
 		break;
 	case OP_fstat:
@@ -224,10 +235,12 @@ static inline void exec_dispatch(struct exec *x, const struct op *o)
 	case OP_cwd:
 		exec_cwd(x, o);
 		break;
-	case OP_flock: case OP_fcntl_lock:
+	case OP_flock:
+	case OP_fcntl_lock:
 		io_lock(x, o);
 		break;
-	case OP_getflags: case OP_setflags:
+	case OP_getflags:
+	case OP_setflags:
 		io_flags(x, o);
 		break;
 	case OP_fsync:
@@ -236,7 +249,9 @@ static inline void exec_dispatch(struct exec *x, const struct op *o)
 	case OP_suid_write:
 		ns_suid_write(x, o);
 		break;
-	case OP_check: case OP_remount: case OP_drop_caches:
+	case OP_check:
+	case OP_remount:
+	case OP_drop_caches:
 	case OP_KIND_COUNT:
 		break;
 	}
@@ -265,12 +280,12 @@ static inline void exec_run(struct exec *x, const struct op *o)
 	if (o->uid && (setresuid((uid_t)-1, 0, 0) ||
 		       setresgid((gid_t)-1, 0, 0)))
 		_exit(97);
-	(void)!fchdir(x->root);		/* the other uid may not have been let in */
+	(void)!fchdir(x->root); /* the other uid may not have been let in */
 	if (!o->post || r->has_st)
 		return;
 	post = o->p1[0] ? xstatx(exec_dir(x, o->d1), o->p1,
 				 AT_SYMLINK_NOFOLLOW, &r->st) :
-		xstatx(exec_fd(x, o->slot), "", AT_EMPTY_PATH, &r->st);
+			  xstatx(exec_fd(x, o->slot), "", AT_EMPTY_PATH, &r->st);
 	res_text(r, "post %d", post ? errno : 0);
 	r->has_st = !post;
 }

@@ -12,19 +12,19 @@
 struct gen {
 	struct rng rng;
 	const char *plain;
-	struct name_list paths;		/* all below plain, relative */
+	struct name_list paths; /* all below plain, relative */
 	struct name_list dirs;
-	unsigned int age;		/* operations since they were listed */
+	unsigned int age; /* operations since they were listed */
 	struct {
-		int open;		/* 0 no, 1 file, 2 directory, 3 path */
+		int open; /* 0 no, 1 file, 2 directory, 3 path */
 		int flags;
 	} slot[N_SLOTS];
 	/* what to try at all */
-	int privileged;		/* root's operations: devices, trusted */
-	int uids;		/* other uids can be played */
-	int odd_xattrs;		/* names that no filesystem takes */
-	int shut_dirs;		/* modes that shut the owner out */
-	int overlay_xattrs;	/* user.overlay.*: stored escaped */
+	int privileged; /* root's operations: devices, trusted */
+	int uids; /* other uids can be played */
+	int odd_xattrs; /* names that no filesystem takes */
+	int shut_dirs; /* modes that shut the owner out */
+	int overlay_xattrs; /* user.overlay.*: stored escaped */
 	int acl, dir_rename, xattr, getflags, direct, remount, drop_caches;
 	int check_every;
 	int userxattr;
@@ -126,20 +126,28 @@ static inline long long gen_len(struct gen *g)
 {
 	struct rng *r = &g->rng;
 
-	return rng_pct(r, 10) ? 0 : rng_pct(r, 80) ?
-		(long long)rng_below(r, 5000) :
-		(long long)rng_below(r, IO_MAX);
+	return rng_pct(r, 10) ? 0 : rng_pct(r, 80) ? (long long)rng_below(r, 5000) :
+						     (long long)rng_below(r, IO_MAX);
 }
 
 static inline void gen_xattr_name(struct gen *g, char *out)
 {
 	static const char *const names[] = {
-		"user.one", "user.one", "user.two", "user.three",
-		"system.posix_acl_access", "system.posix_acl_default",
-		"user.overlay.opaque", "user.overlay.foo", "user.",
-		"trusted.two", "trusted.overlay.opaque",
-		"trusted.overlay.redirect", "security.capability",
-		"user.fuseoverlayfs.opaque", "nonsense",
+		"user.one",
+		"user.one",
+		"user.two",
+		"user.three",
+		"system.posix_acl_access",
+		"system.posix_acl_default",
+		"user.overlay.opaque",
+		"user.overlay.foo",
+		"user.",
+		"trusted.two",
+		"trusted.overlay.opaque",
+		"trusted.overlay.redirect",
+		"security.capability",
+		"user.fuseoverlayfs.opaque",
+		"nonsense",
 	};
 	uint64_t k = rng_below(&g->rng, g->privileged ? 15 : 9);
 
@@ -149,7 +157,7 @@ static inline void gen_xattr_name(struct gen *g, char *out)
 		k = 0;
 	if (!g->overlay_xattrs && (k == 6 || k == 7))
 		k = 1;
-	if (k == 13)	/* a name of the format: an exception of I3 */
+	if (k == 13) /* a name of the format: an exception of I3 */
 		k = 1;
 	strcpy(out, names[k]);
 }
@@ -167,18 +175,29 @@ static inline void gen_time(struct gen *g, long long *sec, long long *nsec)
 	else if (k == 2)
 		*sec = -1000;
 	else if (k == 3)
-		*nsec = 1000000000;	/* EINVAL */
+		*nsec = 1000000000; /* EINVAL */
 }
 
 static inline long long gen_mode(struct gen *g)
 {
 	static const long long modes[] = {
-		0644, 0600, 0755, 04755, 02755, 06777, 04777, 0, 0444, 0666,
-		01777, 02711,
+		0644,
+		0600,
+		0755,
+		04755,
+		02755,
+		06777,
+		04777,
+		0,
+		0444,
+		0666,
+		01777,
+		02711,
 	};
 
 	return modes[rng_below(&g->rng, 12)] |
-		(g->privileged ? 0 : g->shut_dirs ? 0600 : 0700);
+	       (g->privileged ? 0 : g->shut_dirs ? 0600 :
+						   0700);
 }
 
 static inline void gen_open(struct gen *g, struct op *o)
@@ -188,16 +207,16 @@ static inline void gen_open(struct gen *g, struct op *o)
 
 	o->slot = (int)rng_below(r, N_SLOTS);
 	gen_path(g, o->p1);
-	if (rng_pct(r, 25)) {		/* a directory */
+	if (rng_pct(r, 25)) { /* a directory */
 		gen_dir(g, o->p1);
 		o->a[0] = O_RDONLY | (rng_pct(r, 50) ? O_DIRECTORY : 0) |
-			(rng_pct(r, 15) ? O_PATH : 0);
+			  (rng_pct(r, 15) ? O_PATH : 0);
 		return;
 	}
 	if (rng_pct(r, 8) && !rng_pct(r, 20)) {
 		gen_dir(g, o->p1);
 		o->a[0] = O_TMPFILE | (rng_pct(r, 80) ? O_RDWR : O_WRONLY) |
-			(rng_pct(r, 20) ? O_EXCL : 0);
+			  (rng_pct(r, 20) ? O_EXCL : 0);
 		o->a[1] = gen_mode(g) & 0777;
 		return;
 	}
@@ -221,7 +240,7 @@ static inline void gen_open(struct gen *g, struct op *o)
 	if (g->direct && rng_pct(r, 6))
 		fl = (fl | O_DIRECT) & ~O_APPEND;
 	if (fl & O_EXCL && !(fl & O_CREAT))
-		fl &= ~O_EXCL;		/* on a block device it means more */
+		fl &= ~O_EXCL; /* on a block device it means more */
 	o->a[0] = fl;
 	o->a[1] = gen_mode(g) & 07777;
 	o->a[2] = rng_pct(r, 50) ? 022 : (long long)rng_below(r, 01000);
@@ -233,18 +252,37 @@ static inline void gen_io(struct gen *g, struct op *o)
 {
 	struct rng *r = &g->rng;
 	static const int kinds[] = {
-		OP_pread, OP_pwrite, OP_pwrite, OP_read, OP_write, OP_lseek,
-		OP_mmap, OP_map_read, OP_map_read, OP_map_write, OP_map_write,
-		OP_munmap, OP_ftruncate, OP_fallocate, OP_copy_range, OP_fsync,
-		OP_getflags, OP_flock, OP_fcntl_lock, OP_setflags,
+		OP_pread,
+		OP_pwrite,
+		OP_pwrite,
+		OP_read,
+		OP_write,
+		OP_lseek,
+		OP_mmap,
+		OP_map_read,
+		OP_map_read,
+		OP_map_write,
+		OP_map_write,
+		OP_munmap,
+		OP_ftruncate,
+		OP_fallocate,
+		OP_copy_range,
+		OP_fsync,
+		OP_getflags,
+		OP_flock,
+		OP_fcntl_lock,
+		OP_setflags,
 	};
 	static const int falloc[] = {
-		0, 0, FALLOC_FL_KEEP_SIZE,
+		0,
+		0,
+		FALLOC_FL_KEEP_SIZE,
 		FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
 		FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
 		FALLOC_FL_ZERO_RANGE,
 		FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
-		FALLOC_FL_PUNCH_HOLE, FALLOC_FL_COLLAPSE_RANGE,
+		FALLOC_FL_PUNCH_HOLE,
+		FALLOC_FL_COLLAPSE_RANGE,
 	};
 
 	o->kind = kinds[rng_below(r, sizeof(kinds) / sizeof(kinds[0]))];
@@ -256,7 +294,8 @@ static inline void gen_io(struct gen *g, struct op *o)
 	    (o->kind == OP_pread || o->kind == OP_pwrite ||
 	     o->kind == OP_read || o->kind == OP_write)) {
 		o->kind = o->kind == OP_pread || o->kind == OP_read ?
-			OP_dread : OP_dwrite;
+				  OP_dread :
+				  OP_dwrite;
 		o->a[0] &= ~4095ll;
 		o->a[1] = (o->a[1] + 4095) & ~4095ll;
 	}
@@ -312,7 +351,8 @@ static inline void gen_io(struct gen *g, struct op *o)
 		break;
 	case OP_flock:
 		o->a[0] = rng_below(r, 3) == 0 ? LOCK_UN :
-			rng_pct(r, 50) ? LOCK_SH : LOCK_EX;
+			  rng_pct(r, 50)       ? LOCK_SH :
+						 LOCK_EX;
 		break;
 	case OP_fcntl_lock:
 		o->a[0] = (long long)rng_below(r, 3);
@@ -329,12 +369,29 @@ static inline void gen_names(struct gen *g, struct op *o)
 {
 	struct rng *r = &g->rng;
 	static const int kinds[] = {
-		OP_link, OP_link_fd, OP_symlink, OP_readlink, OP_mkdir,
-		OP_mkdir, OP_rmdir, OP_unlink, OP_unlink, OP_rename, OP_rename,
-		OP_rename, OP_rename, OP_mknod, OP_truncate,
+		OP_link,
+		OP_link_fd,
+		OP_symlink,
+		OP_readlink,
+		OP_mkdir,
+		OP_mkdir,
+		OP_rmdir,
+		OP_unlink,
+		OP_unlink,
+		OP_rename,
+		OP_rename,
+		OP_rename,
+		OP_rename,
+		OP_mknod,
+		OP_truncate,
 	};
 	static const int types[] = {
-		S_IFIFO, S_IFSOCK, S_IFREG, S_IFREG, S_IFCHR, S_IFBLK,
+		S_IFIFO,
+		S_IFSOCK,
+		S_IFREG,
+		S_IFREG,
+		S_IFCHR,
+		S_IFBLK,
 	};
 
 	o->kind = kinds[rng_below(r, sizeof(kinds) / sizeof(kinds[0]))];
@@ -376,8 +433,8 @@ static inline void gen_names(struct gen *g, struct op *o)
 			gen_path(g, o->p2);
 		else
 			gen_new_path(g, o->p2);
-		o->a[0] = rng_pct(r, 60) ? 0 : rng_pct(r, 50) ?
-			RENAME_NOREPLACE : RENAME_EXCHANGE;
+		o->a[0] = rng_pct(r, 60) ? 0 : rng_pct(r, 50) ? RENAME_NOREPLACE :
+								RENAME_EXCHANGE;
 		if (!g->dir_rename && (gen_is_dir(g, o->p1) ||
 				       gen_is_dir(g, o->p2)))
 			o->kind = OP_stat;
@@ -407,12 +464,32 @@ static inline void gen_meta(struct gen *g, struct op *o)
 {
 	struct rng *r = &g->rng;
 	static const int kinds[] = {
-		OP_chmod, OP_chmod, OP_fchmod, OP_chown, OP_fchown,
-		OP_utimens, OP_utimens, OP_futimens, OP_setxattr, OP_setxattr,
-		OP_getxattr, OP_listxattr, OP_removexattr, OP_fsetxattr,
-		OP_fgetxattr, OP_flistxattr, OP_fremovexattr, OP_stat, OP_stat,
-		OP_fstat, OP_access, OP_readdir, OP_freaddir, OP_readdir_mut,
-		OP_cwd, OP_suid_write,
+		OP_chmod,
+		OP_chmod,
+		OP_fchmod,
+		OP_chown,
+		OP_fchown,
+		OP_utimens,
+		OP_utimens,
+		OP_futimens,
+		OP_setxattr,
+		OP_setxattr,
+		OP_getxattr,
+		OP_listxattr,
+		OP_removexattr,
+		OP_fsetxattr,
+		OP_fgetxattr,
+		OP_flistxattr,
+		OP_fremovexattr,
+		OP_stat,
+		OP_stat,
+		OP_fstat,
+		OP_access,
+		OP_readdir,
+		OP_freaddir,
+		OP_readdir_mut,
+		OP_cwd,
+		OP_suid_write,
 	};
 	int follow = rng_pct(r, 30);
 
@@ -431,9 +508,9 @@ static inline void gen_meta(struct gen *g, struct op *o)
 	case OP_chown:
 	case OP_fchown:
 		o->a[0] = rng_pct(r, 20) ? -1 : rng_pct(r, 50) ? 0 :
-			1000 + (long long)rng_below(r, 2);
+								 1000 + (long long)rng_below(r, 2);
 		o->a[1] = rng_pct(r, 20) ? -1 : rng_pct(r, 50) ? 0 :
-			1000 + (long long)rng_below(r, 2);
+								 1000 + (long long)rng_below(r, 2);
 		o->a[2] = follow;
 		break;
 	case OP_utimens:
@@ -449,16 +526,18 @@ static inline void gen_meta(struct gen *g, struct op *o)
 	case OP_fsetxattr:
 		o->a[0] = (long long)rng_below(r, rng_pct(r, 90) ? 60 : 300);
 		o->a[1] = rng_pct(r, 70) ? 0 : rng_pct(r, 50) ? XATTR_CREATE :
-			XATTR_REPLACE;
+								XATTR_REPLACE;
 		o->a[2] = (long long)rng_below(r, 1000000);
 		o->a[3] = follow;
 		break;
 	case OP_getxattr:
-		o->a[0] = rng_pct(r, 20) ? 0 : rng_pct(r, 10) ? 3 : 4096;
+		o->a[0] = rng_pct(r, 20) ? 0 : rng_pct(r, 10) ? 3 :
+								4096;
 		o->a[1] = follow;
 		break;
 	case OP_fgetxattr:
-		o->a[0] = rng_pct(r, 20) ? 0 : rng_pct(r, 10) ? 3 : 4096;
+		o->a[0] = rng_pct(r, 20) ? 0 : rng_pct(r, 10) ? 3 :
+								4096;
 		break;
 	case OP_listxattr:
 	case OP_removexattr:
@@ -510,7 +589,7 @@ static inline void gen_dirfd(struct gen *g, struct op *o)
 	if (!o->p1[0] || !rng_pct(r, 12))
 		return;
 	if (o->kind == OP_rename && !g->dir_rename)
-		return;		/* who knows what the name is there */
+		return; /* who knows what the name is there */
 	o->d1 = gen_slot(g, 2);
 	base = strrchr(o->p1, '/');
 	if (base && rng_pct(r, 70))
@@ -567,10 +646,9 @@ static inline void gen_after(struct gen *g, const struct op *o, int failed)
 	if (o->kind != OP_open)
 		return;
 	g->slot[o->slot].flags = (int)o->a[0];
-	g->slot[o->slot].open = failed ? 0 : o->a[0] & O_PATH ? 3 :
-		o->a[0] & O_DIRECTORY && !(o->a[0] & __O_TMPFILE &&
-					   (o->a[0] & O_TMPFILE) ==
-					   O_TMPFILE) ? 2 : 1;
+	g->slot[o->slot].open = failed ? 0 : o->a[0] & O_PATH                                                                ? 3 :
+				     o->a[0] & O_DIRECTORY && !(o->a[0] & __O_TMPFILE && (o->a[0] & O_TMPFILE) == O_TMPFILE) ? 2 :
+															       1;
 }
 
 #endif

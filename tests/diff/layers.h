@@ -13,17 +13,17 @@
 
 #include "exec.h"
 
-#define ENT_OPAQUE 1		/* directory hides what is below */
+#define ENT_OPAQUE 1 /* directory hides what is below */
 #define ENT_SPARSE 2
 #define ENT_XATTR 4
 #define ENT_ACL 8
 #define ENT_CAP 16
-#define ENT_WH_FILE 32		/* whiteout or opaque in the .wh. form */
+#define ENT_WH_FILE 32 /* whiteout or opaque in the .wh. form */
 #define ENT_DEFACL 64
 
 struct lent {
-	int layer;		/* 0 is the bottom */
-	int type;		/* d f l h p s c b, w for a whiteout */
+	int layer; /* 0 is the bottom */
+	int type; /* d f l h p s c b, w for a whiteout */
 	unsigned int mode;
 	unsigned int uid, gid;
 	unsigned int size;
@@ -32,16 +32,16 @@ struct lent {
 	long long sec;
 	uint64_t seed;
 	char path[PATH_LEN];
-	char target[256];	/* of l; of h, a path in the same layer */
+	char target[256]; /* of l; of h, a path in the same layer */
 };
 
 struct layers {
 	struct lent *v;
 	size_t n, cap;
-	int count;		/* layers */
-	int userxattr;		/* opaque marks in user.overlay. */
-	int privileged;		/* owners, trusted xattrs, devices */
-	int no_stray;		/* whiteouts only where they hide something */
+	int count; /* layers */
+	int userxattr; /* opaque marks in user.overlay. */
+	int privileged; /* owners, trusted xattrs, devices */
+	int no_stray; /* whiteouts only where they hide something */
 };
 
 static inline void lent_print(FILE *f, const struct lent *e)
@@ -77,7 +77,7 @@ static inline int layers_find(const struct layers *l, int layer,
 {
 	size_t i;
 
-	for (i = l->n; i-- > 0; )
+	for (i = l->n; i-- > 0;)
 		if (l->v[i].layer == layer && !strcmp(l->v[i].path, path))
 			return (int)i;
 	return -1;
@@ -87,11 +87,28 @@ static inline struct lent *layers_add(struct layers *l, struct rng *g,
 				      int layer, int type, const char *path)
 {
 	static const unsigned int modes[] = {
-		0644, 0644, 0600, 0755, 0444, 04755, 02755, 06711, 0000,
-		0666, 0400, 01644,
+		0644,
+		0644,
+		0600,
+		0755,
+		0444,
+		04755,
+		02755,
+		06711,
+		0000,
+		0666,
+		0400,
+		01644,
 	};
 	static const unsigned int dmodes[] = {
-		0755, 0755, 0755, 0777, 01777, 02775, 0700, 0555,
+		0755,
+		0755,
+		0755,
+		0777,
+		01777,
+		02775,
+		0700,
+		0555,
 	};
 	struct lent *e;
 
@@ -107,7 +124,7 @@ static inline struct lent *layers_add(struct layers *l, struct rng *g,
 	e->type = type;
 	snprintf(e->path, sizeof(e->path), "%s", path);
 	e->mode = type == 'd' ? dmodes[rng_below(g, 8)] :
-		modes[rng_below(g, 12)];
+				modes[rng_below(g, 12)];
 	if (!l->privileged)
 		e->mode |= type == 'd' ? 0700 : 0600;
 	if (l->privileged && rng_pct(g, 40)) {
@@ -124,9 +141,8 @@ static inline struct lent *layers_add(struct layers *l, struct rng *g,
 	if (type == 'd' && rng_pct(g, 5))
 		e->flags |= ENT_DEFACL;
 	if (type == 'f') {
-		e->size = rng_pct(g, 15) ? 0 : rng_pct(g, 80) ?
-			(unsigned int)rng_below(g, 9000) :
-			(unsigned int)rng_below(g, 300000);
+		e->size = rng_pct(g, 15) ? 0 : rng_pct(g, 80) ? (unsigned int)rng_below(g, 9000) :
+								(unsigned int)rng_below(g, 300000);
 		if (rng_pct(g, 15))
 			e->flags |= ENT_SPARSE;
 		if (l->privileged && rng_pct(g, 6))
@@ -135,14 +151,22 @@ static inline struct lent *layers_add(struct layers *l, struct rng *g,
 	return e;
 }
 
-static int rand_name_long = 1;	/* 255 bytes, and one more */
+static int rand_name_long = 1; /* 255 bytes, and one more */
 
 /* A new name: mostly from a small set, so that layers and operations meet. */
 static inline void rand_name(struct rng *g, char *out)
 {
 	static const char *const odd[] = {
-		"with space", "uml\xc3\xa4ut", "back\\slash", "co:lon,comma",
-		"%41", "-dash", ".hidden", "wh.x", "tab\there", "\xff\xfe",
+		"with space",
+		"uml\xc3\xa4ut",
+		"back\\slash",
+		"co:lon,comma",
+		"%41",
+		"-dash",
+		".hidden",
+		"wh.x",
+		"tab\there",
+		"\xff\xfe",
 	};
 	uint64_t k = rng_below(g, 100);
 	size_t i, n;
@@ -155,7 +179,7 @@ static inline void rand_name(struct rng *g, char *out)
 	} else if (k < 97) {
 		strcpy(out, odd[rng_below(g, 10)]);
 	} else {
-		n = k == 99 ? 256 : 255;	/* 256: ENAMETOOLONG */
+		n = k == 99 ? 256 : 255; /* 256: ENAMETOOLONG */
 		for (i = 0; i < n; i++)
 			out[i] = (char)('a' + (char)rng_below(g, 3));
 		out[n] = 0;

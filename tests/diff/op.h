@@ -20,69 +20,69 @@
 #define N_ARGS 6
 
 /* name, what the numbers mean (slot, d1 and d2 have their own fields) */
-#define OP_KINDS(X) \
-	X(check, "") \
-	X(remount, "") \
-	X(drop_caches, "") \
-	X(open, "flags mode umask") \
-	X(close, "") \
-	X(pread, "off len") \
-	X(pwrite, "off len seed") \
-	X(read, "len") \
-	X(write, "len seed") \
-	X(lseek, "off whence") \
-	X(dread, "off len") \
-	X(dwrite, "off len seed") \
-	X(mmap, "map len prot flags") \
-	X(map_read, "map off len") \
-	X(map_write, "map off len seed sync") \
-	X(munmap, "map") \
-	X(truncate, "len") \
-	X(ftruncate, "len") \
-	X(fallocate, "mode off len") \
-	X(copy_range, "from off_in off_out len") \
-	X(link, "flags") \
-	X(link_fd, "") \
-	X(symlink, "") \
-	X(readlink, "") \
-	X(mkdir, "mode umask") \
-	X(rmdir, "") \
-	X(unlink, "") \
-	X(rename, "flags") \
-	X(mknod, "mode major minor umask") \
-	X(chmod, "mode") \
-	X(fchmod, "mode") \
-	X(chown, "uid gid follow") \
-	X(fchown, "uid gid") \
+#define OP_KINDS(X)                                \
+	X(check, "")                               \
+	X(remount, "")                             \
+	X(drop_caches, "")                         \
+	X(open, "flags mode umask")                \
+	X(close, "")                               \
+	X(pread, "off len")                        \
+	X(pwrite, "off len seed")                  \
+	X(read, "len")                             \
+	X(write, "len seed")                       \
+	X(lseek, "off whence")                     \
+	X(dread, "off len")                        \
+	X(dwrite, "off len seed")                  \
+	X(mmap, "map len prot flags")              \
+	X(map_read, "map off len")                 \
+	X(map_write, "map off len seed sync")      \
+	X(munmap, "map")                           \
+	X(truncate, "len")                         \
+	X(ftruncate, "len")                        \
+	X(fallocate, "mode off len")               \
+	X(copy_range, "from off_in off_out len")   \
+	X(link, "flags")                           \
+	X(link_fd, "")                             \
+	X(symlink, "")                             \
+	X(readlink, "")                            \
+	X(mkdir, "mode umask")                     \
+	X(rmdir, "")                               \
+	X(unlink, "")                              \
+	X(rename, "flags")                         \
+	X(mknod, "mode major minor umask")         \
+	X(chmod, "mode")                           \
+	X(fchmod, "mode")                          \
+	X(chown, "uid gid follow")                 \
+	X(fchown, "uid gid")                       \
 	X(utimens, "follow asec ansec msec mnsec") \
-	X(futimens, "asec ansec msec mnsec") \
-	X(setxattr, "size flags seed follow") \
-	X(getxattr, "size follow") \
-	X(listxattr, "follow") \
-	X(removexattr, "follow") \
-	X(fsetxattr, "size flags seed") \
-	X(fgetxattr, "size") \
-	X(flistxattr, "") \
-	X(fremovexattr, "") \
-	X(stat, "follow") \
-	X(fstat, "") \
-	X(access, "mode") \
-	X(readdir, "bufsize") \
-	X(freaddir, "bufsize") \
-	X(readdir_mut, "seed no_dirs") \
-	X(cwd, "seed") \
-	X(flock, "how") \
-	X(fcntl_lock, "type off len ofd") \
-	X(getflags, "") \
-	X(setflags, "flags") \
-	X(fsync, "how") \
+	X(futimens, "asec ansec msec mnsec")       \
+	X(setxattr, "size flags seed follow")      \
+	X(getxattr, "size follow")                 \
+	X(listxattr, "follow")                     \
+	X(removexattr, "follow")                   \
+	X(fsetxattr, "size flags seed")            \
+	X(fgetxattr, "size")                       \
+	X(flistxattr, "")                          \
+	X(fremovexattr, "")                        \
+	X(stat, "follow")                          \
+	X(fstat, "")                               \
+	X(access, "mode")                          \
+	X(readdir, "bufsize")                      \
+	X(freaddir, "bufsize")                     \
+	X(readdir_mut, "seed no_dirs")             \
+	X(cwd, "seed")                             \
+	X(flock, "how")                            \
+	X(fcntl_lock, "type off len ofd")          \
+	X(getflags, "")                            \
+	X(setflags, "flags")                       \
+	X(fsync, "how")                            \
 	X(suid_write, "mode how off")
 
 enum op_kind {
 #define X(n, a) OP_##n,
 	OP_KINDS(X)
 #undef X
-	OP_KIND_COUNT
+		OP_KIND_COUNT
 };
 
 static const char *const op_names[] = {
@@ -99,13 +99,13 @@ static const char *const op_args[] = {
 
 struct op {
 	int kind;
-	int uid;		/* who does it: effective uid and gid */
-	int slot;		/* descriptor it works on, -1 none */
-	int d1, d2;		/* descriptors p1, p2 are relative to; -1 root */
-	int post;		/* compare a stat of p1 (or slot) afterwards */
+	int uid; /* who does it: effective uid and gid */
+	int slot; /* descriptor it works on, -1 none */
+	int d1, d2; /* descriptors p1, p2 are relative to; -1 root */
+	int post; /* compare a stat of p1 (or slot) afterwards */
 	long long a[N_ARGS];
 	char p1[PATH_LEN];
-	char p2[PATH_LEN];	/* second path, link target or xattr name */
+	char p2[PATH_LEN]; /* second path, link target or xattr name */
 };
 
 static inline void op_put_str(FILE *f, const char *s)
@@ -153,10 +153,15 @@ static inline void op_print_flags(FILE *f, long long fl)
 		long long bit;
 		const char *name;
 	} names[] = {
-		{ O_CREAT, "CREAT" }, { O_EXCL, "EXCL" }, { O_TRUNC, "TRUNC" },
-		{ O_APPEND, "APPEND" }, { O_NOFOLLOW, "NOFOLLOW" },
-		{ O_DIRECT, "DIRECT" }, { O_PATH, "PATH" },
-		{ __O_TMPFILE, "TMPFILE" }, { O_DIRECTORY, "DIRECTORY" },
+		{ O_CREAT, "CREAT" },
+		{ O_EXCL, "EXCL" },
+		{ O_TRUNC, "TRUNC" },
+		{ O_APPEND, "APPEND" },
+		{ O_NOFOLLOW, "NOFOLLOW" },
+		{ O_DIRECT, "DIRECT" },
+		{ O_PATH, "PATH" },
+		{ __O_TMPFILE, "TMPFILE" },
+		{ O_DIRECTORY, "DIRECTORY" },
 	};
 	static const char *const acc[] = { "RDONLY", "WRONLY", "RDWR", "3" };
 	size_t i;
@@ -212,7 +217,7 @@ static inline int op_parse(char *line, struct op *o)
 	if (o->kind == OP_KIND_COUNT)
 		return -1;
 	p += n;
-	for (i = 0, k = 0; *p; ) {
+	for (i = 0, k = 0; *p;) {
 		char *q;
 
 		while (*p == ' ')

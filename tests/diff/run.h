@@ -16,17 +16,17 @@
 #include "side.h"
 
 struct config {
-	const char *work;	/* scratch directory, absolute */
+	const char *work; /* scratch directory, absolute */
 	const char *mount, *umount, *cross, *save;
 	uint64_t seed;
 	long ops;
 	int layers, entries;
-	int no_oracle;		/* the plain directory does not judge */
+	int no_oracle; /* the plain directory does not judge */
 	int no_ino, no_ctime, no_holes, no_links, no_wh_files, no_stray;
 	int writeback;
-	int no_cross_nlink;	/* lost names of a lower file: plyfs' own */
+	int no_cross_nlink; /* lost names of a lower file: plyfs' own */
 	int shrink_time;
-	struct gen gen;		/* what to generate */
+	struct gen gen; /* what to generate */
 };
 
 struct oplist {
@@ -41,7 +41,7 @@ struct run {
 	struct side plain_side, union_side;
 	struct compare cmp;
 	int mounted;
-	size_t at;		/* operation in progress */
+	size_t at; /* operation in progress */
 };
 
 static inline void oplist_add(struct oplist *l, const struct op *o)
@@ -103,11 +103,12 @@ static inline int run_umount(struct run *r)
 			break;
 		usleep(100000);
 	}
-	if (rc)		/* leave nothing behind, whoever holds it */
+	if (rc) /* leave nothing behind, whoever holds it */
 		(void)umount2(r->mnt, MNT_DETACH);
 	r->mounted = 0;
 	return rc ? cmp_fail(&r->cmp, "umount", "%s: exit %d", r->cfg->umount,
-			     rc) : 0;
+			     rc) :
+		    0;
 }
 
 /* The dump of a directory that this process sees itself. */
@@ -118,7 +119,7 @@ static inline int run_dump_here(const char *path, struct dump *d)
 	int rc = fd < 0 || mem < 0 ? -errno : dump_write(fd, mem);
 
 	rc = rc ? rc : dump_read(mem, d);
-	if (chdir("/"))		/* dumping moves about; keep no mount busy */
+	if (chdir("/")) /* dumping moves about; keep no mount busy */
 		rc = -errno;
 	if (fd >= 0)
 		close(fd);
@@ -262,7 +263,11 @@ static inline void run_slack(struct run *r)
 static inline int run_setup(struct run *r)
 {
 	static const char *const subdirs[] = {
-		"", "/upper", "/work", "/mnt", "/plain",
+		"",
+		"/upper",
+		"/work",
+		"/mnt",
+		"/plain",
 	};
 	char path[PATH_MAX + 16];
 	size_t i;
@@ -403,7 +408,7 @@ static inline int run_all(struct run *r, struct oplist *ops, struct gen *gen,
 		}
 		clock_gettime(CLOCK_REALTIME, &r->cmp.start[i]);
 		r->cmp.end[i] = r->cmp.start[i];
-		r->cmp.end[i].tv_sec += 3600;	/* until it is over */
+		r->cmp.end[i].tv_sec += 3600; /* until it is over */
 		r->cmp.n_ops = i + 1;
 		run_op(r, o);
 		clock_gettime(CLOCK_REALTIME, &r->cmp.end[i]);

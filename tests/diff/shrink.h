@@ -112,7 +112,7 @@ static inline size_t shrink_array(const struct config *cfg,
 
 	for (piece = (*n + 1) / 2; piece && time(NULL) < until;
 	     piece = piece == 1 ? 0 : (piece + 1) / 2) {
-		for (i = 0; i < *n && time(NULL) < until; ) {
+		for (i = 0; i < *n && time(NULL) < until;) {
 			size_t old = *n;
 			size_t len = old - i < piece ? old - i : piece;
 
@@ -138,7 +138,7 @@ static inline void shrink(const struct config *cfg, struct sequence *s,
 	time_t until = time(NULL) + cfg->shrink_time;
 	size_t full = s->ops.n, before;
 
-	setenv("DIFFER_SHRINK", "1", 1);	/* mount it volatile, say */
+	setenv("DIFFER_SHRINK", "1", 1); /* mount it volatile, say */
 
 	if (at + 1 < s->ops.n) {
 		s->ops.n = at + 1;

@@ -76,7 +76,7 @@ static int list_once(int dfd, int n, unsigned char *seen)
 	/* 0 stay, 1 touch, 2 go, 3 move, 4 moved, and the dots */
 	memset(seen, 0, (size_t)n * 5 + 2);
 	while ((got = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0)
-		for (off = 0; off < got; ) {
+		for (off = 0; off < got;) {
 			const struct dent64 *d = (const void *)(buf + off);
 			const char *dash = strrchr(d->name, '-');
 			int kind;
@@ -86,13 +86,14 @@ static int list_once(int dfd, int n, unsigned char *seen)
 				seen[n * 5 + (d->name[1] == '.')]++;
 				continue;
 			}
-			kind = !strncmp(d->name, "stay-", 5) ? 0 :
-				!strncmp(d->name, "touch-", 6) ? 1 :
-				!strncmp(d->name, "go-", 3) ? 2 :
-				!strncmp(d->name, "move-", 5) ? 3 :
-				!strncmp(d->name, "moved-", 6) ? 4 : 5;
+			kind = !strncmp(d->name, "stay-", 5)  ? 0 :
+			       !strncmp(d->name, "touch-", 6) ? 1 :
+			       !strncmp(d->name, "go-", 3)    ? 2 :
+			       !strncmp(d->name, "move-", 5)  ? 3 :
+			       !strncmp(d->name, "moved-", 6) ? 4 :
+								5;
 			if (kind == 5 || !dash)
-				continue;	/* new-*: anything goes */
+				continue; /* new-*: anything goes */
 			i = atoi(dash + 1);
 			if (i < 0 || i >= n) {
 				printf("%s: there is no such name\n", d->name);
@@ -160,7 +161,7 @@ static void churner(int dfd, int n, int which)
 	unsigned int i;
 
 	(void)n;
-	for (i = 0; ; i++) {
+	for (i = 0;; i++) {
 		snprintf(name, sizeof(name), "new-%d-%u", which, i % 50);
 		snprintf(to, sizeof(to), "new-%d-%u-b", which, i % 50);
 		make_file(dfd, name);

@@ -35,15 +35,15 @@
 #include "../diff/rng.h"
 
 #define N_DIRS 4
-#define N_NAMES 60	/* of each process in each directory */
+#define N_NAMES 60 /* of each process in each directory */
 #define N_SHARED 6
-#define N_LOWER 40	/* of the names of each process exist in the lower */
+#define N_LOWER 40 /* of the names of each process exist in the lower */
 #define MAX_PROCS 64
 
 struct record {
 	uint32_t owner;
-	uint32_t serial;	/* identity of the file, or order in a shared one */
-	uint64_t number;	/* place in the file */
+	uint32_t serial; /* identity of the file, or order in a shared one */
+	uint64_t number; /* place in the file */
 	uint64_t fill[5];
 	uint64_t sum;
 };
@@ -152,7 +152,8 @@ static int check_file(int dfd, const char *name, uint32_t owner,
 	}
 	for (i = 0; !bad && i < e->records; i++)
 		if (pread(fd, &r, sizeof(r), (off_t)(i * sizeof(r))) !=
-		    (ssize_t)sizeof(r) || !record_ok(&r) ||
+			    (ssize_t)sizeof(r) ||
+		    !record_ok(&r) ||
 		    r.owner != owner || r.serial != e->serial ||
 		    r.number != i) {
 			printf("%s: record %u is not what was written\n",
@@ -194,7 +195,7 @@ static void do_map(int dfd, int proc, struct entry *e, const char *name)
 	if (fd < 0)
 		fail("open", name);
 	m = len ? mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) :
-		NULL;
+		  NULL;
 	if (m == MAP_FAILED)
 		fail("mmap", name);
 	for (i = 0; i < e->records; i++) {
@@ -206,7 +207,8 @@ static void do_map(int dfd, int proc, struct entry *e, const char *name)
 		/* a new identity, through the mapping */
 		fill_record(&m[i], (uint32_t)proc, e->serial + 1, i);
 		if (pread(fd, &r, sizeof(r), (off_t)(i * sizeof(r))) !=
-		    (ssize_t)sizeof(r) || memcmp(&r, &m[i], sizeof(r))) {
+			    (ssize_t)sizeof(r) ||
+		    memcmp(&r, &m[i], sizeof(r))) {
 			printf("%s: read does not see what the mapping has\n",
 			       name);
 			exit(1);
@@ -293,7 +295,7 @@ static void worker(int dfd, int proc, int seconds, uint64_t seed,
 			*to = *e;
 			e->serial = e->records = 0;
 			break;
-		case 4:		/* link, then drop the old name */
+		case 4: /* link, then drop the old name */
 			if (e == to || !e->serial)
 				break;
 			if (linkat(dfd, name, dfd, name2, 0)) {
@@ -317,7 +319,7 @@ static void worker(int dfd, int proc, int seconds, uint64_t seed,
 		case 7:
 			do_append(dfd, proc, l, &g);
 			break;
-		default:	/* a directory of its own comes and goes */
+		default: /* a directory of its own comes and goes */
 			snprintf(sub, sizeof(sub), "d%d/sub-%d", d, proc);
 			if (mkdirat(dfd, sub, 0755))
 				fail("mkdir", sub);
@@ -383,7 +385,7 @@ static int check_shared(int dfd, int s, int procs, struct ledger **l)
 		fail("open", name);
 	while ((n = read(fd, &r, sizeof(r))) > 0 && bad < 5) {
 		if (r.owner == MAX_PROCS + 1)
-			continue;	/* from the lower */
+			continue; /* from the lower */
 		if (n != (ssize_t)sizeof(r) || !record_ok(&r) ||
 		    r.owner >= (uint32_t)procs) {
 			printf("%s: a record is torn\n", name);
@@ -454,8 +456,7 @@ static void make(int dfd, int procs)
 		for (p = 0; p < procs; p++)
 			for (i = 0; i < N_LOWER; i++) {
 				name_of(name, sizeof(name), d, p, i);
-				fd = openat(dfd, name, O_CREAT | O_WRONLY |
-					    O_CLOEXEC, 0644);
+				fd = openat(dfd, name, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
 				if (fd < 0)
 					fail("create", name);
 				write_all(fd, name, (uint32_t)p, 1, 0, 5);
@@ -494,7 +495,7 @@ static int run(int dfd, int procs, int seconds, uint64_t seed,
 int main(int argc, char **argv)
 {
 	int dfd = argc > 3 ? open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC) :
-		-1;
+			     -1;
 	int procs = argc > 3 ? atoi(argv[3]) : 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -510,7 +511,7 @@ int main(int argc, char **argv)
 			return check(dfd, procs, argv[4]);
 	}
 	fprintf(stderr, "usage: stress make DIR PROCESSES\n"
-		"       stress run DIR PROCESSES SECONDS SEED LEDGERS\n"
-		"       stress check DIR PROCESSES LEDGERS\n");
+			"       stress run DIR PROCESSES SECONDS SEED LEDGERS\n"
+			"       stress check DIR PROCESSES LEDGERS\n");
 	return 2;
 }
