@@ -59,7 +59,12 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		       struct fuse_file_info *fi)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_setattr, .o = o, .req = req, .ino = ino };
+	struct job j = {
+		.fn = do_setattr,
+		.o = o,
+		.req = req,
+		.ino = ino,
+	};
 	struct union_attr *a = &j.attr;
 	bool wait = prefetch_gate(o->prefetch, ino);
 
@@ -132,7 +137,14 @@ static void do_getxattr(struct job *j)
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_getxattr, .o = o, .req = req, .ino = ino, .name = name, .size = size };
+	struct job j = {
+		.fn = do_getxattr,
+		.o = o,
+		.req = req,
+		.ino = ino,
+		.name = name,
+		.size = size,
+	};
 
 	/* before it changes a page the kernel asks for this: see prefetch.h */
 	j.flags = !strcmp(name, "security.capability") && prefetch_gate(o->prefetch, ino);
@@ -162,7 +174,16 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 			size_t size, int flags)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_setxattr, .o = o, .req = req, .ino = ino, .name = name, .data = value, .size = size, .flags = flags };
+	struct job j = {
+		.fn = do_setxattr,
+		.o = o,
+		.req = req,
+		.ino = ino,
+		.name = name,
+		.data = value,
+		.size = size,
+		.flags = flags,
+	};
 
 	job_run(&j, union_change_is_slow(o->u, ino));
 }
@@ -175,7 +196,13 @@ static void do_removexattr(struct job *j)
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_removexattr, .o = o, .req = req, .ino = ino, .name = name };
+	struct job j = {
+		.fn = do_removexattr,
+		.o = o,
+		.req = req,
+		.ino = ino,
+		.name = name,
+	};
 
 	job_run(&j, union_change_is_slow(o->u, ino));
 }

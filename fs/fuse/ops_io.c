@@ -56,7 +56,16 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		     struct fuse_file_info *fi)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_write, .o = o, .req = req, .ino = ino, .data = buf, .size = size, .off = off, .kill_priv = fi->kill_suidgid };
+	struct job j = {
+		.fn = do_write,
+		.o = o,
+		.req = req,
+		.ino = ino,
+		.data = buf,
+		.size = size,
+		.off = off,
+		.kill_priv = fi->kill_suidgid,
+	};
 
 	prefetch_write(o->prefetch, ino, fi->writepage);
 	job_run(&j, union_change_is_slow(o->u, ino));
@@ -83,7 +92,16 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 			 struct fuse_file_info *fi)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_fallocate, .o = o, .req = req, .ino = ino, .flags = mode, .off = off, .size = (size_t)len, .kill_priv = unprivileged(req) };
+	struct job j = {
+		.fn = do_fallocate,
+		.o = o,
+		.req = req,
+		.ino = ino,
+		.flags = mode,
+		.off = off,
+		.size = (size_t)len,
+		.kill_priv = unprivileged(req),
+	};
 	bool wait = prefetch_gate(o->prefetch, ino);
 
 	(void)fi;
@@ -133,7 +151,17 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
 			       struct fuse_file_info *fi_out, size_t len, int flags)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_copy, .o = o, .req = req, .ino = in, .off = off_in, .ino2 = out, .off2 = off_out, .size = len, .kill_priv = unprivileged(req) };
+	struct job j = {
+		.fn = do_copy,
+		.o = o,
+		.req = req,
+		.ino = in,
+		.off = off_in,
+		.ino2 = out,
+		.off2 = off_out,
+		.size = len,
+		.kill_priv = unprivileged(req),
+	};
 	bool wait = prefetch_gate(o->prefetch, out);
 
 	(void)fi_in;
@@ -150,7 +178,13 @@ static void do_fsync(struct job *j)
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_fsync, .o = o, .req = req, .ino = ino, .flags = datasync };
+	struct job j = {
+		.fn = do_fsync,
+		.o = o,
+		.req = req,
+		.ino = ino,
+		.flags = datasync,
+	};
 
 	(void)fi;
 	/* without durability the kernel need not even ask */

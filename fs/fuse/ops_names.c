@@ -99,7 +99,16 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 		      const char *newname, unsigned flags)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_rename, .o = o, .req = req, .ino = parent, .name = name, .ino2 = newparent, .name2 = newname, .flags = (int)flags };
+	struct job j = {
+		.fn = do_rename,
+		.o = o,
+		.req = req,
+		.ino = parent,
+		.name = name,
+		.ino2 = newparent,
+		.name2 = newname,
+		.flags = (int)flags,
+	};
 
 	job_run(&j, name_is_slow(o, parent, name));
 }
@@ -114,7 +123,14 @@ static void do_link(struct job *j)
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_link, .o = o, .req = req, .ino = ino, .ino2 = newparent, .name = newname };
+	struct job j = {
+		.fn = do_link,
+		.o = o,
+		.req = req,
+		.ino = ino,
+		.ino2 = newparent,
+		.name = newname,
+	};
 
 	job_run(&j, union_change_is_slow(o->u, ino));
 }

@@ -69,7 +69,13 @@ static void do_open(struct job *j)
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct ops *o = ops_of(req);
-	struct job j = { .fn = do_open, .o = o, .req = req, .ino = ino, .flags = fi->flags };
+	struct job j = {
+		.fn = do_open,
+		.o = o,
+		.req = req,
+		.ino = ino,
+		.flags = fi->flags,
+	};
 
 	if (!usable(o))
 		ops_reply(req, -ENOSYS);

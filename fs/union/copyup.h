@@ -14,8 +14,9 @@
 /*
  * Makes sure that @n is in the upper, with every directory above it. Of a
  * regular file at most @limit bytes are copied, for a caller who is to cut it
- * there: 1 is returned where this call did so, with the time of now. -EROFS on a read-only union. A file that has lost its names meanwhile
- * is copied to an anonymous file that is kept while the node lives.
+ * there: 1 is returned where this call did so, with the time of now. -EROFS on
+ * a read-only union. A file that has lost its names meanwhile is copied to an
+ * anonymous file that is kept while the node lives.
  */
 int copyup(struct union_fs *u, struct node *n, int64_t limit);
 

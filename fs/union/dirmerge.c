@@ -346,7 +346,12 @@ static int decide(struct build *b, const char *name, uint8_t type, bool hidden)
 	if (r < 0)
 		goto fail;
 	s = &b->ent[b->nent];
-	*s = (struct seen){ .layer = (uint16_t)b->dir->layer->id, .type = type, .hidden = hidden, .only = true };
+	*s = (struct seen){
+		.layer = (uint16_t)b->dir->layer->id,
+		.type = type,
+		.hidden = hidden,
+		.only = true,
+	};
 	r = add_name(b->t, name, &s->name);
 	if (r < 0)
 		goto fail;
