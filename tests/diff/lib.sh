@@ -70,29 +70,7 @@ as_mode() {
 	esac
 }
 
-URING=/sys/module/fuse/parameters/enable_uring
-URING_LOCK=/run/lock/plyfs-test-uring
-
-# The switch is the machine's, and other tests use it too: it goes back to
-# what it was when the last of them is done.
-uring_on() {
-	[ -e $URING ] || { echo "this kernel has no FUSE over io_uring"; exit 77; }
-	exec 9>>$URING_LOCK
-	flock -s 9
-	[ "$(cat $URING)" = Y ] || : >$URING_LOCK.was_off
-	echo Y >$URING
-	URING_HELD=1
-}
-
-uring_off() {
-	URING_HELD=
-	flock -u 9
-	if flock -xn 9 && [ -e $URING_LOCK.was_off ]; then
-		echo N >$URING
-		rm -f $URING_LOCK.was_off
-	fi
-	exec 9>&-
-}
+. "$SRCDIR/tests/uring.sh"
 
 for_transports() {
 	echo "== /dev/fuse"

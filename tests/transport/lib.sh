@@ -69,15 +69,14 @@ have_custom_io() {
 	! grep -q "without custom io" "$TESTTMP/custom"
 }
 
-# Run the rest with io_uring allowed, if it can be; it is global, so put back.
-URING=/sys/module/fuse/parameters/enable_uring
-uring_allowed=
+. "$SRCDIR/tests/uring.sh"
+
+# Run the rest with io_uring allowed, if it can be.
 allow_uring() {
 	[ -w $URING ] || return 1
 	have_custom_io || return 1
-	uring_allowed=$(cat $URING)
-	echo Y >$URING
+	uring_on
 }
 restore_uring() {
-	[ -z "$uring_allowed" ] || echo "$uring_allowed" >$URING
+	uring_off
 }
