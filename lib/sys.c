@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -196,6 +197,13 @@ int sys_fstatx(int fd, struct statx *ret)
 ssize_t sys_pread(int fd, void *buf, size_t size, off_t off)
 {
 	RET(pread(fd, buf, size, off));
+}
+
+ssize_t sys_pread_nowait(int fd, void *buf, size_t size, off_t off)
+{
+	struct iovec v = { .iov_base = buf, .iov_len = size };
+
+	RET(preadv2(fd, &v, 1, off, RWF_NOWAIT));
 }
 
 ssize_t sys_pwrite(int fd, const void *buf, size_t size, off_t off)

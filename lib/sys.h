@@ -46,6 +46,8 @@ int sys_statx(int dirfd, const char *path, int flags, struct statx *ret);
 int sys_fstatx(int fd, struct statx *ret);
 
 ssize_t sys_pread(int fd, void *buf, size_t size, off_t off);
+/* The same of what is in memory: -EAGAIN where the disk would have to be waited for. */
+ssize_t sys_pread_nowait(int fd, void *buf, size_t size, off_t off);
 ssize_t sys_pwrite(int fd, const void *buf, size_t size, off_t off);
 ssize_t sys_getdents(int fd, void *buf, size_t size);
 off_t sys_lseek(int fd, off_t off, int whence);

@@ -8,26 +8,47 @@
 #include "fs/fuse/stats.h"
 #include "fs/fuse/transport.h"
 
-static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-		    struct fuse_file_info *fi)
+static void read_reply(struct ops *o, fuse_req_t req, const void *buf, ssize_t n)
 {
-	struct ops *o = ops_of(req);
-	void *buf = transport_reply_buf(size);
-	ssize_t n;
-
-	(void)fi;
-	prefetch_read(o->prefetch, ino, off);
-	if (!buf) {
-		ops_reply(req, -ENOMEM);
-		return;
-	}
-	n = union_read(o->u, ino, buf, size, off);
 	if (n < 0) {
 		ops_reply(req, (int)n);
 		return;
 	}
 	stats_gauge_add(o->stats, STATS_BYTES_READ, n);
 	(void)fuse_reply_buf(req, buf, (size_t)n);
+}
+
+/* In a worker: the disk may be waited for. */
+static void do_read(struct job *j)
+{
+	void *buf = transport_reply_buf(j->size);
+
+	read_reply(j->o, j->req, buf,
+		   buf ? union_read(j->o->u, j->ino, buf, j->size, j->off) : -ENOMEM);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi)
+{
+	struct ops *o = ops_of(req);
+	struct job j = {
+		.fn = do_read,
+		.o = o,
+		.req = req,
+		.ino = ino,
+		.size = size,
+		.off = off,
+	};
+	void *buf = transport_reply_buf(size);
+	ssize_t n;
+
+	(void)fi;
+	prefetch_read(o->prefetch, ino, off);
+	n = buf ? union_read_nowait(o->u, ino, buf, size, off) : -ENOMEM;
+	if (n == -EAGAIN)
+		job_run(&j, true);
+	else
+		read_reply(o, req, buf, n);
 }
 
 static void do_write(struct job *j)

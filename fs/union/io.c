@@ -41,7 +41,20 @@ static void io_end(struct union_fs *u, struct io *io)
 	unuse_node(u, io->n);
 }
 
-ssize_t union_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, off_t off)
+static ssize_t read_backing(int fd, char *buf, size_t size, off_t off, bool nowait)
+{
+	ssize_t n;
+
+	if (nowait) {
+		n = sys_pread_nowait(fd, buf, size, off);
+		if (n != -EOPNOTSUPP)
+			return n;
+	}
+	return sys_pread(fd, buf, size, off);
+}
+
+static ssize_t do_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, off_t off,
+		       bool nowait)
 {
 	ssize_t done = 0, n = 0;
 	struct io io;
@@ -50,7 +63,8 @@ ssize_t union_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, 
 	if (r < 0)
 		return r;
 	while ((size_t)done < size) {
-		n = sys_pread(fdcache_fd(io.f), (char *)buf + done, size - (size_t)done, off + done);
+		n = read_backing(fdcache_fd(io.f), (char *)buf + done, size - (size_t)done,
+				 off + done, nowait);
 		if (n <= 0)
 			break;
 		done += n;
@@ -60,7 +74,18 @@ ssize_t union_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, 
 		fdcache_drop_kind(u, node_slot(u, io.n), FD_FILE_LOWER);
 	io_end(u, &io);
 	fdcache_reap(u);
-	return done ? done : n;
+	/* an error after a part is an error: the kernel takes less for the file's end */
+	return n < 0 ? n : done;
+}
+
+ssize_t union_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, off_t off)
+{
+	return do_read(u, nodeid, buf, size, off, false);
+}
+
+ssize_t union_read_nowait(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, off_t off)
+{
+	return do_read(u, nodeid, buf, size, off, true);
 }
 
 ssize_t union_write(struct union_fs *u, uint64_t nodeid, const void *buf, size_t size, off_t off)

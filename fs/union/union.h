@@ -140,6 +140,11 @@ int union_rename(struct union_fs *u, uint64_t parent, const char *name, uint64_t
 
 /* As pread(2) and pwrite(2). @append: at the end, whatever @off says. */
 ssize_t union_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, off_t off);
+/*
+ * As union_read(), but -EAGAIN where the backing file's data is not in memory:
+ * then union_read() is for a thread that may wait.
+ */
+ssize_t union_read_nowait(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, off_t off);
 ssize_t union_write(struct union_fs *u, uint64_t nodeid, const void *buf, size_t size, off_t off);
 int union_fallocate(struct union_fs *u, uint64_t nodeid, int mode, off_t off, off_t len);
 off_t union_lseek(struct union_fs *u, uint64_t nodeid, off_t off, int whence);
