@@ -158,7 +158,7 @@ static int make_copy(struct union_fs *u, struct copy *c, int64_t limit)
 	if (r < 0)
 		return r;
 	mode = c->st.stx_mode;
-	r = ovl_origin_of(u, d, c->src.name, &c->origin);
+	r = ovl_origin_of(d, c->src.name, &c->origin);
 	if (r < 0)
 		return r;
 	c->indexed = u->index >= 0 && !S_ISDIR(mode) && c->st.stx_nlink > 1 &&

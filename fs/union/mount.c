@@ -317,7 +317,6 @@ int union_open(const struct union_config *cfg, struct union_fs **ret, char **ret
 		return -ENOMEM;
 	u->cfg = *cfg;
 	u->work = u->index = u->nlinks = u->wlock = -1;
-	u->can_handle = true;
 	u->privileged = have_privilege();
 	init_locks(u);
 	r = do_open(u, cfg, ret_err);

@@ -9,12 +9,12 @@
 #include "fs/union/work.h"
 #include "lib/sys.h"
 
-/* The record's name: the index entry's, with the layer, whose own files alone it counts. */
-static int record_name(struct union_fs *u, const struct layer_dir *dir, const char *name,
+/* The record's name: the index entry's. */
+static int record_name(const struct layer_dir *dir, const char *name,
 		       char buf[OVL_INDEX_NAME_MAX])
 {
 	struct ovl_origin o;
-	int r = ovl_origin_of(u, dir, name, &o);
+	int r = ovl_origin_of(dir, name, &o);
 
 	return r < 0 ? r : ovl_index_name(&o, buf);
 }
@@ -28,7 +28,7 @@ int nlink_lost(struct union_fs *u, const struct layer_dir *dir, const char *name
 
 	if (u->nlinks < 0 || !u->have_nlinks)
 		return 0;
-	r = record_name(u, dir, name, rec);
+	r = record_name(dir, name, rec);
 	if (r <= 0)
 		return r;
 	n = sys_readlinkat(u->nlinks, rec, v, sizeof(v) - 1);
@@ -42,7 +42,7 @@ int nlink_lost(struct union_fs *u, const struct layer_dir *dir, const char *name
 
 int nlink_record_name(struct union_fs *u, const struct place *at, char ret[OVL_INDEX_NAME_MAX])
 {
-	return u->nlinks < 0 || at->upper ? 0 : record_name(u, fdcache_dir(at->dir), at->name, ret);
+	return u->nlinks < 0 || at->upper ? 0 : record_name(fdcache_dir(at->dir), at->name, ret);
 }
 
 int nlink_record(struct union_fs *u, const char *rec, int lost)

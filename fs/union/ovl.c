@@ -228,14 +228,12 @@ int ovl_check_metacopy(struct union_fs *u, const struct layer_dir *d, const char
 #define FB_HEADER 21 /* version, magic, len, flags, type, uuid */
 #define FB_BIG_ENDIAN 1
 
-int ovl_origin_of(struct union_fs *u, const struct layer_dir *dir, const char *name,
+int ovl_origin_of(const struct layer_dir *dir, const char *name,
 		  struct ovl_origin *ret)
 {
 	int type, n;
 
 	ret->len = 0;
-	if (!u->can_handle)
-		return 0;
 	n = dir->layer->ops->handle(dir, name, ret->bytes + FB_HEADER,
 				    sizeof(ret->bytes) - FB_HEADER, &type);
 	/* a file system without handles, one with long ones, a sandbox that forbids them */

@@ -58,7 +58,7 @@ struct ovl_origin {
 };
 
 /* The origin that describes @dir/@name (of a lower layer). len 0 where it has no handle. */
-int ovl_origin_of(struct union_fs *u, const struct layer_dir *dir, const char *name,
+int ovl_origin_of(const struct layer_dir *dir, const char *name,
 		  struct ovl_origin *ret);
 /* The origin stored with @dir/@name (of the upper); len 0 where there is none. */
 int ovl_read_origin(struct union_fs *u, const struct layer_dir *dir, const char *name,

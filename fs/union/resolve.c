@@ -347,7 +347,7 @@ static int resolve_indexed(struct union_fs *u, const struct layer_dir *d, const 
 
 	if (ret->st.stx_nlink < 2 || u->index < 0)
 		return 0;
-	r = ovl_origin_of(u, d, name, &o);
+	r = ovl_origin_of(d, name, &o);
 	if (r < 0 || !ovl_index_name(&o, index))
 		return r;
 	r = sys_statx(u->index, index, AT_SYMLINK_NOFOLLOW, &st);

@@ -31,7 +31,6 @@ struct union_fs {
 	unsigned nlower, nfs;
 	bool writable;
 	bool privileged; /* trusted.*, chown, mknod, any mode: all permitted */
-	bool can_handle; /* the lowers' file systems give file handles */
 
 	int wlock; /* the workdir, locked while we may write */
 	int work; /* workdir/work */
@@ -73,7 +72,6 @@ struct union_fs {
 	int pin_max;
 
 	atomic_ulong copy_ups, copied_bytes;
-	atomic_uint impure_seq;
 };
 
 #endif
