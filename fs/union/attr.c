@@ -294,7 +294,9 @@ int attr_get(struct union_fs *u, struct node *n, struct statx *ret)
 	struct place p;
 	int r, tries;
 
-	for (tries = 0; tries < 64; tries++) {
+	for (tries = 0; tries < locate_tries(u); tries++) {
+		if (tries)
+			locate_wait(tries);
 		r = locate(u, n, &p);
 		if (r < 0)
 			return r;

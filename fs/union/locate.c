@@ -8,12 +8,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fs/union/ovl.h"
 #include "lib/cleanup.h"
 #include "lib/sys.h"
 
 #define MAX_TRIES 64
+
+int locate_tries(const struct union_fs *u)
+{
+	/* where we rename nothing ourselves, waiting does not help */
+	return u->writable ? MAX_TRIES : 4;
+}
+
+void locate_wait(int tries)
+{
+	struct timespec nap = { 0 };
+
+	if (tries < 4) {
+		(void)sched_yield();
+		return;
+	}
+	nap.tv_nsec = 20000L << (tries < 14 ? tries - 4 : 10);
+	(void)nanosleep(&nap, NULL);
+}
 
 /* A path being put together from its end. */
 struct rpath {
@@ -215,14 +234,13 @@ int locate_dir(struct union_fs *u, struct node *n, unsigned layer, struct fdent 
 		*ret = e;
 		return e ? 0 : -ENOMEM;
 	}
-	for (i = 0; i < MAX_TRIES; i++) {
+	for (i = 0; i < locate_tries(u); i++) {
 		r = try_locate_dir(u, n, layer, ret);
 		if (r == -ESTALE && layer == 0)
 			return open_pinned_dir(u, n, ret);
 		if (r != -EAGAIN)
 			return r;
-		if (i > 2)
-			(void)sched_yield();
+		locate_wait(i);
 	}
 	return -ESTALE;
 }
@@ -366,7 +384,7 @@ int locate(struct union_fs *u, struct node *n, struct place *ret)
 	ret->dir = NULL;
 	if (node_is_dir(n))
 		return locate_node_dir(u, n, ret);
-	for (tries = 0; tries < MAX_TRIES; tries++) {
+	for (tries = 0; tries < locate_tries(u); tries++) {
 		r = locate_special(u, n, ret);
 		if (r <= 0)
 			return r;
@@ -389,7 +407,7 @@ int locate(struct union_fs *u, struct node *n, struct place *ret)
 			if (r < 0 && r != -ENOENT)
 				return r;
 		}
-		(void)sched_yield();
+		locate_wait(tries);
 	}
 	return -ESTALE;
 }
@@ -399,9 +417,11 @@ int locate_path_fd(struct union_fs *u, struct node *n)
 	struct place p;
 	int r, tries;
 
-	for (tries = 0; tries < MAX_TRIES; tries++) {
+	for (tries = 0; tries < locate_tries(u); tries++) {
 		struct statx st;
 
+		if (tries)
+			locate_wait(tries);
 		r = locate(u, n, &p);
 		if (r < 0)
 			return r;
@@ -484,7 +504,7 @@ int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **r
 {
 	int r, tries;
 
-	for (tries = 0; tries < MAX_TRIES; tries++) {
+	for (tries = 0; tries < locate_tries(u); tries++) {
 		bool upper = node_has(n, NODE_UPPER);
 		unsigned kind = write ? FD_FILE_WRITE : upper ? FD_FILE_UPPER :
 								FD_FILE_LOWER;
@@ -493,6 +513,8 @@ int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **r
 		struct place p;
 		struct statx st;
 
+		if (tries)
+			locate_wait(tries);
 		e = fdcache_get(u, node_slot(u, n), kind);
 		/* a writable one serves reads as well */
 		if (!e && upper && !write)

@@ -25,6 +25,14 @@ struct place {
 	char name[256];
 };
 
+/*
+ * Before the next try: a rename has changed the disk, and not the table yet. It
+ * may have been put off the processor in between, so in the end we sleep; 64
+ * tries are more than a second.
+ */
+void locate_wait(int tries);
+int locate_tries(const struct union_fs *u);
+
 /* The directory @n in the layer @layer (0: upper), pinned. -ENOENT where it is not there. */
 int locate_dir(struct union_fs *u, struct node *n, unsigned layer, struct fdent **ret);
 

@@ -9,9 +9,10 @@
  * threads at once. They return 0 or a positive result, or -errno.
  *
  * What a caller is trusted with: permission checks (the kernel's
- * default_permissions), and that namespace changes in one directory are not
- * requested at the same time (the kernel holds the directory's lock). Reads,
- * writes, lookups and listings may run beside anything.
+ * default_permissions), and that while a name in a directory is changed nothing
+ * else is asked of that directory's names (the kernel holds its lock: alone for
+ * changes, shared for lookups and listings). Reads and writes may run beside
+ * anything.
  */
 #ifndef PLYFS_UNION_UNION_H
 #define PLYFS_UNION_UNION_H

@@ -176,6 +176,12 @@ static void test_copy_up(void **state)
 		assert_int_equal(buf[i], 'a' + (int)(i / CHUNK % 26));
 }
 
+/*
+ * The lock that the kernel holds on a directory: shared for lookups and
+ * listings, alone for changes of its names. Reads know no such lock.
+ */
+static pthread_rwlock_t dir_lock = PTHREAD_RWLOCK_INITIALIZER;
+
 /* One renames and removes what others look at, read and list. */
 static void *look_around(void *arg)
 {
@@ -184,6 +190,7 @@ static void *look_around(void *arg)
 	struct union_entry e;
 	char name[32], buf[16];
 	unsigned n = 0;
+	bool found;
 
 	EXPECT(dir);
 	if (seed == 1) {
@@ -192,19 +199,26 @@ static void *look_around(void *arg)
 
 			(void)snprintf(name, sizeof(name), i / SHARED % 2 ? "t%u" : "s%u", i % SHARED);
 			(void)snprintf(to, sizeof(to), i / SHARED % 2 ? "s%u" : "t%u", i % SHARED);
+			(void)pthread_rwlock_wrlock(&dir_lock);
 			EXPECT(!union_rename(fx.u, dir, name, dir, to, 0));
+			(void)pthread_rwlock_unlock(&dir_lock);
 		}
 		atomic_store(&stop, true);
 	}
 	while (!atomic_load(&stop)) {
 		(void)snprintf(name, sizeof(name), "%c%u", rand_r(&seed) % 2 ? 's' : 't',
 			       (unsigned)rand_r(&seed) % SHARED);
-		if (!union_lookup(fx.u, dir, name, &e) && e.nodeid) {
+		(void)pthread_rwlock_rdlock(&dir_lock);
+		found = !union_lookup(fx.u, dir, name, &e) && e.nodeid;
+		(void)pthread_rwlock_unlock(&dir_lock);
+		if (found) {
 			EXPECT(union_read(fx.u, e.nodeid, buf, sizeof(buf), 0) == 5);
 			EXPECT(!memcmp(buf, "hello", 5));
 			union_forget(fx.u, e.nodeid, 1);
 		}
+		(void)pthread_rwlock_rdlock(&dir_lock);
 		EXPECT(union_readdir(fx.u, dir, 0, seed % 2, count_entry, &n) >= 0);
+		(void)pthread_rwlock_unlock(&dir_lock);
 	}
 	union_forget(fx.u, dir, 1);
 	return NULL;
