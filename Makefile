@@ -2,13 +2,15 @@
 #
 # Builds plyfs. C files are found by their place, none is named here:
 #   lib/ fs/layer/ fs/union/   -> libplyfs.a   (knows no FUSE)
+#   oci/                       -> libplyfs.a   (images and where they lie)
 #   fs/ fs/fuse/               -> libdaemon.a, and with fs/main.c -> plyfs
+#   tools/                     -> plyctl
 #   tests/unit/test_*.c        -> one cmocka program each
 #   tests/fuzz/fuzz_*.c        -> one libFuzzer program each
 #   tests/*/*.c                -> one program each
 # A comment "LDLIBS: -lfoo" in a test's source adds libraries to its link.
 
-#? make [all]      the daemon, build/plyfs      make check    every test [T=pattern QUICK=1]
+#? make [all]      build/plyfs, build/plyctl    make check    every test [T=pattern QUICK=1]
 #? make deps       what building and testing    make unit     unit tests (ASan+UBSan, TSan)
 #?                 need, with apt and libfuse   make fault    fault injection
 #? make install    into DESTDIR PREFIX          make fuzz     the fuzzers, FUZZ_SECONDS=60 each
@@ -79,17 +81,29 @@ $(if $(shell command -v $(PKG_CONFIG)),,$(error pkg-config $(ask)))
 $(if $(shell command -v $(firstword $(CC))),,$(error the compiler $(CC) $(ask)))
 $(call need,fuse3 >= 3.17,libfuse 3.17 or newer)
 $(call need,libxxhash,xxHash (libxxhash-dev))
+$(call need,libzstd,zstd (libzstd-dev))
+$(call need,zlib,zlib (zlib1g-dev))
+$(call need,libcrypto,OpenSSL (libssl-dev))
+$(call need,libarchive,libarchive (libarchive-dev))
+$(call need,libisal,ISA-L (libisal-dev))
+$(call need,yajl,yajl (libyajl-dev))
+$(call need,jansson,jansson (libjansson-dev))
+$(call need,ncursesw,ncurses (libncurses-dev))
 endif
 
-pkgs := fuse3 libxxhash
-pkg_cflags := $(subst -I/,-isystem /,$(shell $(pc) --cflags $(pkgs) 2>/dev/null))
+pkgs := fuse3 libxxhash libzstd zlib libcrypto
+# What makes indexes and reads images: not in the daemon.
+tool_pkgs := libarchive libisal yajl jansson
+pkg_cflags := $(subst -I/,-isystem /,$(shell $(pc) --cflags $(pkgs) $(tool_pkgs) ncursesw \
+	2>/dev/null))
 # Linked from archives where there are any: the daemon then also runs where these
 # libraries are not installed, in containers and other releases.
 archive = $(firstword $(wildcard $(shell $(pc) --variable=libdir fuse3 \
 	2>/dev/null)/lib$(1).a $(shell $(CC) -print-file-name=lib$(1).a)))
 pkg_libs := $(foreach l,$(shell $(pc) --static --libs $(pkgs) 2>/dev/null),$(or \
-	$(if $(filter -lfuse3 -luring -lnuma -lxxhash,$(l)),$(call \
+	$(if $(filter -lfuse3 -luring -lnuma -lxxhash -lzstd -lz -lcrypto,$(l)),$(call \
 	archive,$(l:-l%=%))),$(l)))
+tool_libs := -Wl,--as-needed $(shell $(pc) --libs $(tool_pkgs) 2>/dev/null)
 
 # _GNU_SOURCE is empty, so that a file may define it too.
 PLYFS_CPPFLAGS = -iquote . -iquote lib -iquote fs -D_GNU_SOURCE= \
@@ -105,7 +119,8 @@ flags = $(subst ','\'',$(filter-out -Werror,$(compile) $(PLYFS_LDFLAGS) $(pkg_li
 file_libs = $(shell sed -n 's|.*LDLIBS:\(.*\)|\1|p' $(1) | sed 's|\*/.*||')
 
 # --- what there is ----------------------------------------------------------
-lib_src := $(wildcard lib/*.c fs/layer/*.c fs/union/*.c)
+lib_src := $(wildcard lib/*.c fs/layer/*.c fs/union/*.c oci/*.c)
+tool_src := $(wildcard tools/*.c)
 daemon_src := $(filter-out fs/main.c,$(wildcard fs/*.c fs/fuse/*.c))
 unit_src := $(wildcard tests/unit/test_*.c)
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
@@ -119,7 +134,7 @@ Q := $(if $(V),,@)
 say = echo '  $(1)	$(2)'
 .PHONY: all test-programs unit-programs fuzz-programs check unit fuzz fault bench \
 	demo lint format install uninstall clean help deps FORCE
-all: $(BUILD)/plyfs
+all: $(BUILD)/plyfs $(if $(tool_src),$(BUILD)/plyctl)
 test-programs: $(call prog,$(prog_src))
 unit-programs: $(call prog,$(unit_src))
 fuzz-programs: $(call prog,$(fuzz_src))
@@ -129,7 +144,7 @@ $(stamp): FORCE
 # In our own code, not in tests, a banned function is an error.
 $(BUILD)/obj/%.o: %.c $(stamp)
 	@mkdir -p $(@D); $(call say,CC,$<)
-	$(Q)$(compile) $(if $(filter lib/% fs/%,$<),-include lib/banned.h) -c -o $@ $<
+	$(Q)$(compile) $(if $(filter lib/% fs/% oci/% tools/%,$<),-include lib/banned.h) -c -o $@ $<
 
 $(BUILD)/libplyfs.a: $(call obj,$(lib_src))
 $(BUILD)/libdaemon.a: $(call obj,$(daemon_src))
@@ -139,10 +154,12 @@ $(archives):
 programs := $(call prog,$(unit_src) $(fuzz_src) $(prog_src))
 $(call prog,$(unit_src)): more = $(call need,cmocka,libcmocka-dev) -lcmocka
 $(call prog,$(fuzz_src)): more = -fsanitize=fuzzer
-$(programs): more += $(call file_libs,$*.c)
+$(programs): more += $(call file_libs,$*.c) $(tool_libs)
 $(programs): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
 $(BUILD)/plyfs: $(call obj,fs/main.c) $(archives)
-$(programs) $(BUILD)/plyfs:
+$(BUILD)/plyctl: more = $(tool_libs) $(shell $(pc) --libs ncursesw 2>/dev/null)
+$(BUILD)/plyctl: $(call obj,$(tool_src)) $(archives)
+$(programs) $(BUILD)/plyfs $(BUILD)/plyctl:
 	@mkdir -p $(@D); $(call say,LD,$@)
 	$(Q)$(CC) $(PLYFS_LDFLAGS) -o $@ $^ $(more) $(pkg_libs)
 
