@@ -321,7 +321,8 @@ int passthrough_open(struct passthrough *p, uint64_t nodeid, bool write,
 		if (p->lowers || union_in_upper(p->u, nodeid) > 0) {
 			/* the kernel opens it anew, as the caller wants it */
 			fd = union_backing_fd(p->u, nodeid, false, &upper);
-			if (fd < 0)
+			/* -EOPNOTSUPP: nothing to pass through, it is cached */
+			if (fd < 0 && fd != -EOPNOTSUPP)
 				return fd;
 		}
 		(void)pthread_mutex_lock(&s->lock);

@@ -117,7 +117,7 @@ static int dir_handle(const struct layer_dir *dir, const char *name, void *buf, 
 	return sys_file_handle(dir->fd, name, buf, size, ret_type);
 }
 
-static int dir_file_open(const struct layer_dir *dir, const char *name, struct layer_file *ret)
+static int dir_file_open(const struct layer_dir *dir, const char *name, struct layer_dir *ret)
 {
 	/* O_NONBLOCK: should a FIFO have taken the file's place */
 	int fd = sys_openat(dir->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME, 0);
@@ -126,8 +126,26 @@ static int dir_file_open(const struct layer_dir *dir, const char *name, struct l
 		fd = sys_openat(dir->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (fd < 0)
 		return fd;
-	*ret = (struct layer_file){ .layer = dir->layer, .fd = fd };
+	*ret = (struct layer_dir){ .layer = dir->layer, .fd = fd };
 	return 0;
+}
+
+static ssize_t dir_file_read(const struct layer_dir *f, void *buf, size_t size, off_t off,
+			     bool nowait)
+{
+	ssize_t n = nowait ? sys_pread_nowait(f->fd, buf, size, off) : -EOPNOTSUPP;
+
+	return n == -EOPNOTSUPP ? sys_pread(f->fd, buf, size, off) : n;
+}
+
+static off_t dir_file_seek(const struct layer_dir *f, off_t off, int whence)
+{
+	return sys_lseek(f->fd, off, whence);
+}
+
+static int dir_statfs(struct layer *l, struct statfs *ret)
+{
+	return sys_fstatfs(l->root.fd, ret);
 }
 
 static const struct layer_ops dir_ops = {
@@ -141,6 +159,9 @@ static const struct layer_ops dir_ops = {
 	.listxattr = dir_listxattr,
 	.handle = dir_handle,
 	.file_open = dir_file_open,
+	.file_read = dir_file_read,
+	.file_seek = dir_file_seek,
+	.statfs = dir_statfs,
 };
 
 int layer_open_dir(const char *path, bool private_mount, struct layer **ret)

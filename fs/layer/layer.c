@@ -16,6 +16,19 @@ void layer_close(struct layer *l)
 	free(l);
 }
 
+static __thread char why[256];
+
+const char *layer_why(void)
+{
+	return why;
+}
+
+int layer_open(const char *path, bool private_mount, struct layer **ret, char **ret_err)
+{
+	*ret_err = NULL;
+	return layer_open_dir(path, private_mount, ret);
+}
+
 ssize_t layer_getxattr_alloc(const struct layer_dir *dir, const char *name, const char *attr,
 			     char **ret)
 {

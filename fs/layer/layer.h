@@ -11,9 +11,10 @@
  * lets a path or a ".." leave the layer, and nothing that a layer contains can
  * make one fail other than with an error for that entry.
  *
- * Directories of a layer are handles (struct layer_dir). Whether they cost a
- * descriptor is the kind's affair: @fd is -1 where they do not. All functions
- * may be called from several threads at once.
+ * Directories and open files of a layer are handles (struct layer_dir).
+ * Whether they cost a descriptor is the kind's affair: @fd is -1 where they do
+ * not, and then nothing is to be closed. All functions may be called from
+ * several threads at once.
  */
 #ifndef PLYFS_LAYER_LAYER_H
 #define PLYFS_LAYER_LAYER_H
@@ -21,22 +22,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/types.h>
 
 struct layer;
 
-/* An open directory of a layer. */
+/* An open directory, or an open file, of a layer. */
 struct layer_dir {
 	struct layer *layer; /* borrowed */
 	int fd; /* owned by whoever opened it; -1 where the kind needs none */
 	uint64_t ref; /* the kind's own name for it */
-};
-
-/* An open regular file of a layer. */
-struct layer_file {
-	struct layer *layer; /* borrowed */
-	int fd;
-	uint64_t ref;
 };
 
 /* What a directory's entry says of itself when it is listed. */
@@ -61,7 +56,10 @@ struct layer_ops {
 	 */
 	int (*dir_open)(const struct layer_dir *base, const char *path, struct layer_dir *ret);
 
-	/* Attributes of @dir/@name, or of @dir where @name is "". Symlinks are not followed. */
+	/*
+	 * Attributes of @dir/@name, or of what @dir is where @name is "". Symlinks are
+	 * not followed.
+	 */
 	int (*stat)(const struct layer_dir *dir, const char *name, struct statx *ret);
 
 	/* All entries but "." and "..", in any order. */
@@ -79,7 +77,27 @@ struct layer_ops {
 	int (*handle)(const struct layer_dir *dir, const char *name, void *buf, size_t size,
 		      int *ret_type);
 
-	int (*file_open)(const struct layer_dir *dir, const char *name, struct layer_file *ret);
+	/*
+	 * Where the kind can find a file by its st_ino alone: its handle, which needs no
+	 * descriptor; NULL where it cannot.
+	 */
+	int (*by_ino)(struct layer *l, uint64_t ino, struct layer_dir *ret);
+
+	/* Opens a regular file; @name may be "" where @dir came from by_ino(). */
+	int (*file_open)(const struct layer_dir *dir, const char *name, struct layer_dir *ret);
+
+	/*
+	 * As pread(2), of an open file. @nowait: -EAGAIN where more than memory would
+	 * have to be waited for. -EIO: what is there cannot be had; layer_why() tells.
+	 */
+	ssize_t (*file_read)(const struct layer_dir *f, void *buf, size_t size, off_t off,
+			     bool nowait);
+
+	/* As lseek(2) with SEEK_DATA or SEEK_HOLE. */
+	off_t (*file_seek)(const struct layer_dir *f, off_t off, int whence);
+
+	/* As statfs(2), of the whole layer. */
+	int (*statfs)(struct layer *l, struct statfs *ret);
 };
 
 struct layer {
@@ -100,12 +118,31 @@ struct layer {
  */
 int layer_open_dir(const char *path, bool private_mount, struct layer **ret);
 
+/*
+ * Opens what is at @path as a layer: a directory, or an index over a blob
+ * (fs/layer/index.h). *ret_err (malloc'ed; may stay NULL) says more than the
+ * error does.
+ */
+int layer_open(const char *path, bool private_mount, struct layer **ret, char **ret_err);
+
+/* What the calling thread's last -EIO from file_read() was about, for a message; "" if unknown. */
+const char *layer_why(void);
+
 /* Closes any layer; NULL is ignored. */
 void layer_close(struct layer *l);
 
 /* The value of xattr @attr of @dir/@name, malloc'ed, terminated: the length or -errno. */
 ssize_t layer_getxattr_alloc(const struct layer_dir *dir, const char *name, const char *attr,
 			     char **ret);
+
+/*
+ * The type of a handle that is not the kernel's: of a file in an index, by its number
+ * there. Four bytes of LAYER_HANDLE_MAGIC, eight of the number. The kernel knows
+ * no such type.
+ */
+#define LAYER_HANDLE_TYPE 0xd9
+#define LAYER_HANDLE_SIZE 12
+#define LAYER_HANDLE_MAGIC "plyi"
 
 /* Whether these are the attributes of a whiteout in the kernel's format: character device 0:0. */
 static inline bool layer_is_whiteout(const struct statx *st)

@@ -13,38 +13,38 @@
 
 #define BUFFER (256 << 10)
 
-/* Copies [off, end) through a buffer, where the kernel cannot do it. */
-static int copy_buffered(int in, int out, off_t off, off_t end)
+int64_t copy_buffered(const struct layer_dir *in, off_t off, off_t end, int out, off_t to)
 {
 	_cleanup_free_ char *buf = sys_malloc(BUFFER);
+	int64_t done = 0;
 
 	if (!buf)
 		return -ENOMEM;
-	while (off < end) {
-		size_t want = end - off < BUFFER ? (size_t)(end - off) : BUFFER;
-		ssize_t n = sys_pread(in, buf, want, off), done = 0;
+	while (off + done < end) {
+		size_t want = end - off - done < BUFFER ? (size_t)(end - off - done) : BUFFER;
+		ssize_t n = in->layer->ops->file_read(in, buf, want, off + done, false), pos = 0;
 
 		if (n < 0)
-			return (int)n;
+			return done ? done : n;
 		if (n == 0)
-			return 0; /* the lower has shrunk: found out later */
-		while (done < n) {
-			ssize_t w = sys_pwrite(out, buf + done, (size_t)(n - done), off + done);
+			break;
+		while (pos < n) {
+			ssize_t w = sys_pwrite(out, buf + pos, (size_t)(n - pos), to + done);
 
 			if (w < 0)
-				return (int)w;
+				return done ? done : w;
+			pos += w;
 			done += w;
 		}
-		off += n;
 	}
-	return 0;
+	return done;
 }
 
-static int copy_extent(int in, int out, off_t off, off_t end, bool *no_cfr)
+static int copy_extent(const struct layer_dir *in, int out, off_t off, off_t end, bool *no_cfr)
 {
 	while (off < end && !*no_cfr) {
 		off_t from = off, to = off;
-		ssize_t n = sys_copy_file_range(in, &from, out, &to, (size_t)(end - off));
+		ssize_t n = sys_copy_file_range(in->fd, &from, out, &to, (size_t)(end - off));
 
 		if (n == -EXDEV || n == -EOPNOTSUPP || n == -EINVAL || n == -ENOSYS ||
 		    n == -EBADF) {
@@ -57,27 +57,37 @@ static int copy_extent(int in, int out, off_t off, off_t end, bool *no_cfr)
 			return 0;
 		off += n;
 	}
-	return off < end ? copy_buffered(in, out, off, end) : 0;
+	while (off < end) {
+		int64_t n = copy_buffered(in, off, end, out, off);
+
+		if (n < 0)
+			return (int)n;
+		if (n == 0)
+			return 0; /* the lower has shrunk: found out later */
+		off += n;
+	}
+	return 0;
 }
 
-int copy_data(struct union_fs *u, int in, int out, int64_t size)
+int copy_data(struct union_fs *u, const struct layer_dir *in, int out, int64_t size)
 {
-	bool no_cfr = false;
+	const struct layer_ops *ops = in->layer->ops;
+	bool no_cfr = in->fd < 0;
 	struct statx st;
 	off_t off = 0;
 	int r;
 
 	if (!size)
 		return 0;
-	r = sys_fstatx(in, &st);
+	r = ops->stat(in, "", &st);
 	if (r < 0)
 		return r;
-	if (size >= (int64_t)st.stx_size && sys_reflink(out, in) == 0) {
+	if (in->fd >= 0 && size >= (int64_t)st.stx_size && sys_reflink(out, in->fd) == 0) {
 		u->copied_bytes += st.stx_size;
 		return 0;
 	}
 	while (off < size) {
-		off_t data = sys_lseek(in, off, SEEK_DATA), hole;
+		off_t data = ops->file_seek(in, off, SEEK_DATA), hole;
 
 		if (data == -ENXIO)
 			break; /* a hole up to the end */
@@ -87,7 +97,7 @@ int copy_data(struct union_fs *u, int in, int out, int64_t size)
 		} else if (data < 0) {
 			return (int)data;
 		} else {
-			hole = sys_lseek(in, data, SEEK_HOLE);
+			hole = ops->file_seek(in, data, SEEK_HOLE);
 			if (hole < 0)
 				return (int)hole;
 		}

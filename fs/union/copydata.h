@@ -6,10 +6,16 @@
 #include "fs/union/locate.h"
 
 /*
- * Copies the first @size bytes of @in to the empty file @out: by reflink,
- * else in the kernel, else through a buffer. Holes stay holes.
+ * Copies the first @size bytes of the open file @in to the empty file @out: by
+ * reflink, else in the kernel, else through a buffer. Holes stay holes.
  */
-int copy_data(struct union_fs *u, int in, int out, int64_t size);
+int copy_data(struct union_fs *u, const struct layer_dir *in, int out, int64_t size);
+
+/*
+ * Copies [off, end) of @in to @out at @to, through a buffer; less where @in ends. The
+ * bytes copied, or -errno if there was none.
+ */
+int64_t copy_buffered(const struct layer_dir *in, off_t off, off_t end, int out, off_t to);
 
 /*
  * Gives the file behind @fd (any kind) the extended attributes of @src, but

@@ -87,6 +87,7 @@ static bool changed(const struct statx *a, const struct statx *b)
 static int copy_regular(struct union_fs *u, struct copy *c, int64_t limit)
 {
 	struct statx before, after;
+	const struct layer_dir *d;
 	struct fdent *in;
 	int64_t size;
 	int r;
@@ -95,14 +96,15 @@ static int copy_regular(struct union_fs *u, struct copy *c, int64_t limit)
 	if (r < 0)
 		return r;
 	c->fd = work_tmpfile(u, 0600, c->tmp);
-	r = c->fd < 0 ? c->fd : sys_fstatx(fdcache_fd(in), &before);
+	d = fdcache_dir(in);
+	r = c->fd < 0 ? c->fd : d->layer->ops->stat(d, "", &before);
 	if (!r) {
 		c->cut = limit < (int64_t)before.stx_size;
 		size = c->cut ? limit : (int64_t)before.stx_size;
-		r = copy_data(u, fdcache_fd(in), c->fd, size);
+		r = copy_data(u, d, c->fd, size);
 	}
 	if (!r)
-		r = sys_fstatx(fdcache_fd(in), &after);
+		r = d->layer->ops->stat(d, "", &after);
 	/* only a lower that somebody changes, against the rules, gets here */
 	if (!r && changed(&before, &after)) {
 		log_err("%s: changed in its lower layer while it was copied up",

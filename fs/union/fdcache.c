@@ -19,11 +19,19 @@ struct fdent {
 	char *orphan; /* owned; of the dead only */
 };
 
+/* Entries that need no descriptor: as many as are kept. */
+#define LIGHT_BUDGET 4096
+
+struct lru {
+	struct fdent *newest, *oldest;
+	unsigned count, budget;
+};
+
 struct fdcache {
 	pthread_mutex_t lock; /* protects all below */
 	struct fdent **hash; /* by slot */
-	unsigned mask, count, budget;
-	struct fdent *newest, *oldest;
+	unsigned mask;
+	struct lru lru[2]; /* with a descriptor, and without */
 	struct fdent *_Atomic dead; /* to be closed */
 };
 
@@ -42,25 +50,37 @@ int fdcache_init(struct union_fs *u, unsigned budget)
 		return -ENOMEM;
 	}
 	c->mask = size - 1;
-	c->budget = budget;
+	c->lru[0].budget = budget;
+	c->lru[1].budget = LIGHT_BUDGET;
 	(void)pthread_mutex_init(&c->lock, NULL);
 	u->fds = c;
 	return 0;
 }
 
+static struct lru *lru_of(struct fdcache *c, const struct fdent *e)
+{
+	return &c->lru[e->dir.fd < 0];
+}
+
 static void lru_remove(struct fdcache *c, struct fdent *e)
 {
-	*(e->newer ? &e->newer->older : &c->newest) = e->older;
-	*(e->older ? &e->older->newer : &c->oldest) = e->newer;
+	struct lru *l = lru_of(c, e);
+
+	*(e->newer ? &e->newer->older : &l->newest) = e->older;
+	*(e->older ? &e->older->newer : &l->oldest) = e->newer;
 	e->newer = e->older = NULL;
+	l->count--;
 }
 
 static void lru_push(struct fdcache *c, struct fdent *e)
 {
-	e->older = c->newest;
+	struct lru *l = lru_of(c, e);
+
+	e->older = l->newest;
 	e->newer = NULL;
-	*(c->newest ? &c->newest->newer : &c->oldest) = e;
-	c->newest = e;
+	*(l->newest ? &l->newest->newer : &l->oldest) = e;
+	l->newest = e;
+	l->count++;
 }
 
 static struct fdent **bucket(struct fdcache *c, uint32_t slot)
@@ -78,7 +98,6 @@ static void uncache(struct fdcache *c, struct fdent *e)
 	*p = e->next;
 	lru_remove(c, e);
 	e->cached = false;
-	c->count--;
 	if (!e->pins) {
 		e->next = c->dead;
 		c->dead = e;
@@ -96,7 +115,7 @@ struct fdent *fdcache_get(struct union_fs *u, uint32_t slot, unsigned kind)
 			break;
 	if (e) {
 		e->pins++;
-		if (c->newest != e) {
+		if (lru_of(c, e)->newest != e) {
 			lru_remove(c, e);
 			lru_push(c, e);
 		}
@@ -106,11 +125,11 @@ struct fdent *fdcache_get(struct union_fs *u, uint32_t slot, unsigned kind)
 }
 
 /* Makes room for one more, if anything is out of use. */
-static void evict(struct fdcache *c)
+static void evict(struct fdcache *c, const struct lru *l)
 {
-	struct fdent *e = c->oldest, *newer;
+	struct fdent *e = l->oldest, *newer;
 
-	for (; e && c->count >= c->budget; e = newer) {
+	for (; e && l->count >= l->budget; e = newer) {
 		newer = e->newer;
 		if (!e->pins)
 			uncache(c, e);
@@ -152,12 +171,11 @@ struct fdent *fdcache_add(struct union_fs *u, uint32_t slot, unsigned kind,
 		c->dead = e;
 		e = o;
 	} else {
-		evict(c);
+		evict(c, lru_of(c, e));
 		e->cached = true;
 		e->next = *bucket(c, slot);
 		*bucket(c, slot) = e;
 		lru_push(c, e);
-		c->count++;
 	}
 	(void)pthread_mutex_unlock(&c->lock);
 	fdcache_reap(u);
@@ -259,7 +277,7 @@ unsigned fdcache_count(struct union_fs *u)
 	unsigned n;
 
 	(void)pthread_mutex_lock(&u->fds->lock);
-	n = u->fds->count;
+	n = u->fds->lru[0].count;
 	(void)pthread_mutex_unlock(&u->fds->lock);
 	return n;
 }
@@ -270,8 +288,10 @@ void fdcache_release(struct union_fs *u)
 
 	if (!c)
 		return;
-	while (c->oldest)
-		uncache(c, c->oldest);
+	while (c->lru[0].oldest)
+		uncache(c, c->lru[0].oldest);
+	while (c->lru[1].oldest)
+		uncache(c, c->lru[1].oldest);
 	fdcache_reap(u);
 	(void)pthread_mutex_destroy(&c->lock);
 	free(c->hash);

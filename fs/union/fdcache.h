@@ -2,7 +2,8 @@
 /*
  * Descriptors of backing files, kept open while there is room.
  *
- * A bounded LRU: whatever it loses can be opened again by name. An entry in
+ * A bounded LRU: whatever it loses can be opened again by name. What is open
+ * without a descriptor has a bound of its own, and takes no room from others. An entry in
  * use is pinned by a count and survives its removal from the cache until it
  * is put back. Has a lock of its own, taken inside of u->lock if both are.
  */

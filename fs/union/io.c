@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fs/union/copydata.h"
 #include "fs/union/copyup.h"
 #include "fs/union/locate.h"
 #include "fs/union/use.h"
@@ -10,6 +11,8 @@
 
 /* Copies that take longer than a request should: bytes. */
 #define SLOW_COPY (512 << 10)
+/* What is copied for one request from a file without descriptor: bytes. */
+#define COPY_MAX (16U << 20)
 
 /* An open file for a request: its node and its descriptor. */
 struct io {
@@ -41,30 +44,20 @@ static void io_end(struct union_fs *u, struct io *io)
 	unuse_node(u, io->n);
 }
 
-static ssize_t read_backing(int fd, char *buf, size_t size, off_t off, bool nowait)
-{
-	ssize_t n;
-
-	if (nowait) {
-		n = sys_pread_nowait(fd, buf, size, off);
-		if (n != -EOPNOTSUPP)
-			return n;
-	}
-	return sys_pread(fd, buf, size, off);
-}
-
 static ssize_t do_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, off_t off,
 		       bool nowait)
 {
+	const struct layer_dir *f;
 	ssize_t done = 0, n = 0;
 	struct io io;
 	int r = io_begin(u, nodeid, false, &io);
 
 	if (r < 0)
 		return r;
+	f = fdcache_dir(io.f);
 	while ((size_t)done < size) {
-		n = read_backing(fdcache_fd(io.f), (char *)buf + done, size - (size_t)done,
-				 off + done, nowait);
+		n = f->layer->ops->file_read(f, (char *)buf + done, size - (size_t)done, off + done,
+					     nowait);
 		if (n <= 0)
 			break;
 		done += n;
@@ -121,13 +114,15 @@ int union_fallocate(struct union_fs *u, uint64_t nodeid, int mode, off_t off, of
 
 off_t union_lseek(struct union_fs *u, uint64_t nodeid, off_t off, int whence)
 {
+	const struct layer_dir *f;
 	struct io io;
 	off_t ret;
 	int r = io_begin(u, nodeid, false, &io);
 
 	if (r < 0)
 		return r;
-	ret = sys_lseek(fdcache_fd(io.f), off, whence);
+	f = fdcache_dir(io.f);
+	ret = f->layer->ops->file_seek(f, off, whence);
 	io_end(u, &io);
 	return ret;
 }
@@ -147,7 +142,12 @@ ssize_t union_copy_range(struct union_fs *u, uint64_t in, off_t in_off, uint64_t
 		io_end(u, &o);
 		return r;
 	}
-	n = sys_copy_file_range(fdcache_fd(i.f), &in_off, fdcache_fd(o.f), &out_off, len);
+	if (fdcache_fd(i.f) >= 0)
+		n = sys_copy_file_range(fdcache_fd(i.f), &in_off, fdcache_fd(o.f), &out_off, len);
+	else
+		n = copy_buffered(fdcache_dir(i.f), in_off,
+				  in_off + (off_t)(len < COPY_MAX ? len : COPY_MAX),
+				  fdcache_fd(o.f), out_off);
 	io_end(u, &i);
 	io_end(u, &o);
 	return n;
@@ -196,8 +196,8 @@ int union_syncfs(struct union_fs *u)
 
 int union_statfs(struct union_fs *u, struct statfs *ret)
 {
-	const struct layer *l = u->upper ? u->upper : u->lower[0];
-	int r = sys_fstatfs(l->root.fd, ret);
+	struct layer *l = u->upper ? u->upper : u->lower[0];
+	int r = l->ops->statfs(l, ret);
 
 	if (!r)
 		ret->f_namelen = ret->f_namelen > 255 ? 255 : ret->f_namelen;
@@ -215,7 +215,7 @@ static int flags_fd(struct union_fs *u, struct node *n)
 		r = locate_file(u, n, false, &f);
 		if (r < 0)
 			return r;
-		fd = sys_dup(fdcache_fd(f));
+		fd = fdcache_fd(f) < 0 ? -ENOTTY : sys_dup(fdcache_fd(f));
 		fdcache_put(u, f);
 		return fd;
 	}
@@ -224,7 +224,8 @@ static int flags_fd(struct union_fs *u, struct node *n)
 	r = locate(u, n, &p);
 	if (r < 0)
 		return r;
-	fd = sys_reopen(fdcache_fd(p.dir), O_RDONLY | O_DIRECTORY);
+	fd = fdcache_fd(p.dir) < 0 ? -ENOTTY :
+				     sys_reopen(fdcache_fd(p.dir), O_RDONLY | O_DIRECTORY);
 	place_put(u, &p);
 	return fd;
 }
@@ -280,7 +281,7 @@ int union_backing_fd(struct union_fs *u, uint64_t nodeid, bool write, bool *ret_
 
 	if (r < 0)
 		return r;
-	fd = sys_dup(fdcache_fd(io.f));
+	fd = fdcache_fd(io.f) < 0 ? -EOPNOTSUPP : sys_dup(fdcache_fd(io.f));
 	*ret_upper = fdcache_dir(io.f)->layer == u->upper;
 	io_end(u, &io);
 	return fd;

@@ -342,6 +342,30 @@ static int locate_special(struct union_fs *u, struct node *n, struct place *ret)
 	return 0;
 }
 
+/* In a layer that finds files by their numbers. 1 where it is not in such a one. */
+static int locate_by_ino(struct union_fs *u, struct node *n, struct place *ret)
+{
+	struct layer *l = NULL;
+	struct layer_dir d;
+	uint64_t ino;
+	int r;
+
+	table_lock(u);
+	if (!node_has(n, NODE_UPPER) && n->layer && n->lower_ino)
+		l = u->lower[n->layer - 1];
+	ino = n->lower_ino;
+	table_unlock(u);
+	if (!l || !l->ops->by_ino)
+		return 1;
+	r = l->ops->by_ino(l, ino, &d);
+	if (r < 0)
+		return r;
+	ret->name[0] = 0;
+	ret->upper = false;
+	ret->dir = fdcache_once(u, &d);
+	return ret->dir ? 0 : -ENOMEM;
+}
+
 /*
  * By the @i-th name of @n: the directory is pinned and the name copied.
  * -ENOENT where there is no such name.
@@ -385,7 +409,9 @@ int locate(struct union_fs *u, struct node *n, struct place *ret)
 	if (node_is_dir(n))
 		return locate_node_dir(u, n, ret);
 	for (tries = 0; tries < locate_tries(u); tries++) {
-		r = locate_special(u, n, ret);
+		r = locate_by_ino(u, n, ret);
+		if (r == 1)
+			r = locate_special(u, n, ret);
 		if (r <= 0)
 			return r;
 		for (i = 0;; i++) {
@@ -479,25 +505,24 @@ static int open_denied(int dirfd, const char *name, int flags)
 	return ret;
 }
 
-static int open_at(struct union_fs *u, const struct place *p, bool write)
+static int open_at(struct union_fs *u, const struct place *p, bool write, struct layer_dir *ret)
 {
 	int flags = (write ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
 	const struct layer_dir *d = fdcache_dir(p->dir);
-	struct layer_file f;
 	int r;
 
-	if (!p->upper && *p->name) {
+	if (!p->upper && (*p->name || d->fd < 0)) {
 		/* the lowest layer has nothing below that could hold the data */
 		r = d->layer->id < u->nlower ? ovl_check_metacopy(u, d, p->name) : 0;
 		if (r < 0)
 			return r;
-		r = d->layer->ops->file_open(d, p->name, &f);
-		return r < 0 ? r : f.fd;
+		return r < 0 ? r : d->layer->ops->file_open(d, p->name, ret);
 	}
 	r = *p->name ? sys_openat(d->fd, p->name, flags, 0) : sys_reopen(d->fd, flags);
 	if (r == -EACCES && !u->privileged && p->upper)
 		r = open_denied(d->fd, p->name, flags);
-	return r;
+	*ret = (struct layer_dir){ .layer = d->layer, .fd = r };
+	return r < 0 ? r : 0;
 }
 
 int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **ret)
@@ -526,14 +551,13 @@ int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **r
 		r = locate(u, n, &p);
 		if (r < 0)
 			return r;
-		d = (struct layer_dir){ .layer = fdcache_dir(p.dir)->layer };
-		d.fd = open_at(u, &p, write);
+		r = open_at(u, &p, write, &d);
 		upper = p.upper;
 		place_put(u, &p);
-		if (d.fd == -ENOENT && upper)
+		if (r == -ENOENT && upper)
 			continue;
-		if (d.fd < 0)
-			return d.fd;
+		if (r < 0)
+			return r;
 		if (upper) {
 			r = sys_fstatx(d.fd, &st);
 			if (r < 0 || st.stx_ino != node_upper_ino(n)) {

@@ -113,11 +113,17 @@ static int open_lowers(struct union_fs *u, const struct union_config *cfg, char 
 		return -ENOMEM;
 	u->nlower = cfg->nlower;
 	for (i = 0; i < cfg->nlower; i++) {
+		_cleanup_free_ char *why = NULL;
 		struct layer *l;
 
-		r = layer_open_dir(cfg->lower[i], cfg->private_lower != UNION_PRIVATE_NO, &l);
-		if (r < 0 && cfg->private_lower == UNION_PRIVATE_TRY)
-			r = layer_open_dir(cfg->lower[i], false, &l);
+		r = layer_open(cfg->lower[i], cfg->private_lower != UNION_PRIVATE_NO, &l, &why);
+		if (r < 0 && !why && cfg->private_lower == UNION_PRIVATE_TRY)
+			r = layer_open(cfg->lower[i], false, &l, &why);
+		if (r < 0 && why) {
+			if (asprintf(ret_err, "lowerdir %s: %s", cfg->lower[i], why) < 0)
+				*ret_err = NULL;
+			return r;
+		}
 		if (r == -EPERM && cfg->private_lower == UNION_PRIVATE_MUST)
 			return fail(ret_err, r,
 				    "the mountpoint lies in a lower layer, which takes privilege to "

@@ -283,6 +283,7 @@ bool ovl_origin_inode(struct union_fs *u, const struct ovl_origin *o, uint64_t *
 {
 	const uint8_t *fid = o->bytes + FB_HEADER;
 	unsigned n = o->len - FB_HEADER, i;
+	bool only_uuid = false;
 	uint32_t lo, hi;
 	uint64_t ino;
 
@@ -311,11 +312,17 @@ bool ovl_origin_inode(struct union_fs *u, const struct ovl_origin *o, uint64_t *
 	case 0x82:
 		memcpy(&ino, fid, 8);
 		break;
+	case LAYER_HANDLE_TYPE:
+		if (n != LAYER_HANDLE_SIZE || memcmp(fid, LAYER_HANDLE_MAGIC, 4))
+			return false;
+		memcpy(&ino, fid + 4, 8);
+		only_uuid = true;
+		break;
 	default:
 		return false;
 	}
 	for (i = 0; i < u->nlower; i++) {
-		if (memcmp(u->lower[i]->uuid, o->bytes + 5, 16) && u->nfs > 1)
+		if (memcmp(u->lower[i]->uuid, o->bytes + 5, 16) && (u->nfs > 1 || only_uuid))
 			continue;
 		*ret_ino = ino;
 		*ret_fs = u->lower[i]->fs;
@@ -401,10 +408,12 @@ int ovl_set_impure(struct union_fs *u, int fd)
 
 uint64_t ovl_map_ino(const struct union_fs *u, unsigned fs, uint64_t ino)
 {
-	if (fs && ino < 1ULL << 56)
+	if (fs && fs < 128 && ino < 1ULL << 56)
 		ino |= (uint64_t)fs << 56;
+	else if (fs && ino < 1ULL << 48) /* packed layers are a file system each */
+		ino |= 1ULL << 63 | (uint64_t)fs << 48;
 	else if (fs)
-		ino = (ino ^ (uint64_t)fs << 56) * 0x9e3779b97f4a7c15ULL | 1ULL << 63;
+		ino = (ino ^ (uint64_t)fs << 48) * 0x9e3779b97f4a7c15ULL | 1ULL << 63;
 	if (u->cfg.ino32 && ino >> 32)
 		ino = (uint32_t)(ino >> 32) * 2654435761U ^ (uint32_t)ino;
 	return ino ? ino : 1;

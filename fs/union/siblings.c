@@ -94,14 +94,15 @@ int union_siblings(struct union_fs *u, uint64_t dir, union_sibling_fn fn, void *
 }
 
 /* Reads exactly what fstat promises. */
-static ssize_t read_whole(int fd, void *buf, size_t size, size_t max)
+static ssize_t read_whole(const struct layer_dir *f, void *buf, size_t size, size_t max)
 {
+	const struct layer_ops *ops = f->layer->ops;
 	struct statx st;
 	size_t done = 0;
 	ssize_t n;
 	int r;
 
-	r = sys_fstatx(fd, &st);
+	r = ops->stat(f, "", &st);
 	if (r < 0)
 		return r;
 	if (!S_ISREG(st.stx_mode))
@@ -111,7 +112,7 @@ static ssize_t read_whole(int fd, void *buf, size_t size, size_t max)
 	if (st.stx_size > size)
 		return -ENOSPC;
 	while (done < st.stx_size) {
-		n = sys_pread(fd, (char *)buf + done, st.stx_size - done, (off_t)done);
+		n = ops->file_read(f, (char *)buf + done, st.stx_size - done, (off_t)done, false);
 		if (n <= 0)
 			return n < 0 ? n : -EIO;
 		done += (size_t)n;
@@ -135,7 +136,7 @@ ssize_t union_read_lower(struct union_fs *u, uint64_t nodeid, void *buf, size_t 
 		if (fdcache_dir(f)->layer == u->upper)
 			r = -ESTALE;
 		else
-			r = read_whole(fdcache_fd(f), buf, size, max);
+			r = read_whole(fdcache_dir(f), buf, size, max);
 		/* the kernel will hardly ask for it again */
 		fdcache_drop_kind(u, node_slot(u, n), FD_FILE_LOWER);
 		fdcache_put(u, f);

@@ -258,7 +258,8 @@ void union_counts(struct union_fs *u, struct union_counts *ret);
 /*
  * Opening the backing file itself: for passthrough (descriptors the kernel
  * reads and writes by) and prefill. A descriptor the caller closes. @write
- * copies up first. *ret_upper tells which layer it is of.
+ * copies up first. *ret_upper tells which layer it is of. -EOPNOTSUPP: that
+ * layer has no files to open.
  */
 int union_backing_fd(struct union_fs *u, uint64_t nodeid, bool write, bool *ret_upper);
 
