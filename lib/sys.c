@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
@@ -254,6 +255,18 @@ int sys_syncfs(int fd)
 int sys_fstatfs(int fd, struct statfs *ret)
 {
 	RET(fstatfs(fd, ret));
+}
+
+int sys_mmap(int fd, size_t size, void **ret)
+{
+	void *p;
+
+	FAULT_POINT();
+	p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	*ret = p;
+	return 0;
 }
 
 int sys_ioctl(int fd, unsigned long cmd, void *arg)

@@ -60,6 +60,8 @@ int sys_fsync(int fd, bool data_only);
 int sys_syncfs(int fd);
 int sys_fstatfs(int fd, struct statfs *ret);
 int sys_ioctl(int fd, unsigned long cmd, void *arg);
+/* Maps the first @size bytes of @fd, shared, to be read. */
+int sys_mmap(int fd, size_t size, void **ret);
 int sys_flock(int fd, int op);
 
 int sys_mkdirat(int dirfd, const char *name, mode_t mode);

@@ -54,6 +54,7 @@ struct index_info {
 };
 
 struct index_inode {
+	uint32_t ino;
 	mode_t mode;
 	uint32_t uid, gid, nlink;
 	int64_t mtime;
