@@ -33,7 +33,6 @@ static struct {
 } maps[MAPS];
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool installed;
 static atomic_uint used; /* slots below may be in use */
 static uintptr_t page;
 static struct sigaction before;
@@ -73,18 +72,18 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	errno = saved;
 }
 
-/* With the lock. */
+/* With the lock. Others may have put a handler of their own in place since the last time. */
 static int install(void)
 {
-	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK }, now;
 
-	if (installed)
-		return 0;
 	page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	if (sigemptyset(&sa.sa_mask) < 0 || sigaction(SIGBUS, &sa, &before) < 0)
+	if (sigaction(SIGBUS, NULL, &now) < 0)
 		return -errno;
-	installed = true;
-	return 0;
+	if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_sigbus)
+		return 0;
+	before = now;
+	return sigemptyset(&sa.sa_mask) < 0 || sigaction(SIGBUS, &sa, NULL) < 0 ? -errno : 0;
 }
 
 static int enter(struct map *m)

@@ -15,7 +15,7 @@ struct map;
 
 /*
  * Maps the first @size bytes (not 0) of @fd, which may be closed then. 0 or -errno; -EMFILE:
- * more than 4096 files. The first call puts a handler of SIGBUS in place, which hands on what
+ * more than 4096 files. A handler of SIGBUS is put in place, which hands on what
  * does not concern a map.
  */
 int map_file(int fd, size_t size, struct map **ret);
