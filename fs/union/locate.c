@@ -525,6 +525,15 @@ static int open_at(struct union_fs *u, const struct place *p, bool write, struct
 	return r < 0 ? r : 0;
 }
 
+/*
+ * Whether opening a regular file of the upper failed because a rename came between, and
+ * what has its name now is nothing, or something else: a whiteout, a link, a directory.
+ */
+static bool name_was_taken(int r)
+{
+	return r == -ENOENT || r == -ENXIO || r == -ENODEV || r == -ELOOP || r == -EISDIR;
+}
+
 int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **ret)
 {
 	int r, tries;
@@ -554,7 +563,7 @@ int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **r
 		r = open_at(u, &p, write, &d);
 		upper = p.upper;
 		place_put(u, &p);
-		if (r == -ENOENT && upper)
+		if (upper && name_was_taken(r))
 			continue;
 		if (r < 0)
 			return r;

@@ -217,3 +217,22 @@ void union_counts(struct union_fs *u, struct union_counts *ret)
 	ret->copy_ups = u->copy_ups;
 	ret->copied_bytes = u->copied_bytes;
 }
+
+int union_where(struct union_fs *u, uint64_t nodeid, unsigned *ret_layer, uint64_t *ret_ino)
+{
+	struct dstack *s;
+	struct node *n;
+
+	table_lock(u);
+	n = node_get(u, nodeid);
+	s = n ? stack_at(u, n) : NULL;
+	if (n && node_has(n, NODE_UPPER)) {
+		*ret_layer = 0;
+		*ret_ino = n->upper_ino;
+	} else if (n) {
+		*ret_layer = s && s->n ? s->e[0].layer : n->layer;
+		*ret_ino = n->lower_ino;
+	}
+	table_unlock(u);
+	return n ? 0 : -ESTALE;
+}

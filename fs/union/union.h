@@ -204,6 +204,13 @@ bool union_change_is_slow(struct union_fs *u, uint64_t nodeid);
 /* 1 where the file is in the upper, which it never leaves again; 0 where it is not yet. */
 int union_in_upper(struct union_fs *u, uint64_t nodeid);
 
+/*
+ * Where a file was found: *ret_layer is 0 for the upper, 1 for the topmost lower, and
+ * so on (of a directory the topmost that has it); *ret_ino its inode there, 0 for
+ * directories of lowers.
+ */
+int union_where(struct union_fs *u, uint64_t nodeid, unsigned *ret_layer, uint64_t *ret_ino);
+
 /* For messages: the path of @nodeid as last known, in a static thread-local buffer. */
 const char *union_path(struct union_fs *u, uint64_t nodeid);
 

@@ -485,6 +485,38 @@ static void test_forget(void **state)
 	assert_in_range(c.nodes, 0, 1);
 }
 
+/* Which layer a file comes from, before and after it was copied up. */
+static void test_where(void **state)
+{
+	struct fixture *f = &fx;
+	struct union_attr mode = { .valid = UNION_SET_MODE, .mode = 0600 };
+	unsigned layer;
+	struct statx st;
+	uint64_t ino;
+
+	(void)state;
+	make(f, "l1", "f top 1", "d both", NULL);
+	make(f, "l2", "f bottom 2", "d both", "d below", NULL);
+	make(f, "up", "f new 3", NULL);
+	fx_open(f);
+	assert_int_equal(union_where(f->u, node(f, "top"), &layer, &ino), 0);
+	assert_int_equal(layer, 1);
+	st = attrs(f, "top");
+	assert_int_equal(ino, st.stx_ino);
+	assert_int_equal(union_where(f->u, node(f, "bottom"), &layer, &ino), 0);
+	assert_int_equal(layer, 2);
+	assert_int_equal(union_where(f->u, node(f, "both"), &layer, &ino), 0);
+	assert_int_equal(layer, 1);
+	assert_int_equal(union_where(f->u, node(f, "below"), &layer, &ino), 0);
+	assert_int_equal(layer, 2);
+	assert_int_equal(union_where(f->u, node(f, "new"), &layer, &ino), 0);
+	assert_int_equal(layer, 0);
+	assert_int_equal(union_setattr(f->u, node(f, "bottom"), &mode, &st), 0);
+	assert_int_equal(union_where(f->u, node(f, "bottom"), &layer, &ino), 0);
+	assert_int_equal(layer, 0);
+	assert_int_equal(union_where(f->u, 1ULL << 40, &layer, &ino), -ESTALE);
+}
+
 /* Removed, but somebody has it open: it stays as it was, and can be written. */
 static void test_unlinked_open(void **state)
 {
@@ -540,6 +572,7 @@ int main(void)
 		T(test_read_only),
 		T(test_hostile),
 		T(test_forget),
+		T(test_where),
 		T(test_unlinked_open),
 	};
 
