@@ -86,6 +86,7 @@ $(call need,zlib,zlib (zlib1g-dev))
 $(call need,libcrypto,OpenSSL (libssl-dev))
 $(call need,libarchive,libarchive (libarchive-dev))
 $(call need,libisal,ISA-L (libisal-dev))
+$(call need,liblzma,liblzma (liblzma-dev))
 $(call need,yajl,yajl (libyajl-dev))
 $(call need,jansson,jansson (libjansson-dev))
 $(call need,ncursesw,ncurses (libncurses-dev))
@@ -93,7 +94,7 @@ endif
 
 pkgs := fuse3 libxxhash libzstd zlib libcrypto
 # What makes indexes and reads images: not in the daemon.
-tool_pkgs := libarchive libisal yajl jansson
+tool_pkgs := libarchive libisal liblzma yajl jansson
 pkg_cflags := $(subst -I/,-isystem /,$(shell $(pc) --cflags $(pkgs) $(tool_pkgs) ncursesw \
 	2>/dev/null))
 # Linked from archives where there are any: the daemon then also runs where these
@@ -103,7 +104,7 @@ archive = $(firstword $(wildcard $(shell $(pc) --variable=libdir fuse3 \
 pkg_libs := $(foreach l,$(shell $(pc) --static --libs $(pkgs) 2>/dev/null),$(or \
 	$(if $(filter -lfuse3 -luring -lnuma -lxxhash -lzstd -lz -lcrypto,$(l)),$(call \
 	archive,$(l:-l%=%))),$(l)))
-tool_libs := -Wl,--as-needed $(shell $(pc) --libs $(tool_pkgs) 2>/dev/null)
+tool_libs := -Wl,--as-needed $(shell $(pc) --libs $(tool_pkgs) 2>/dev/null) -lbz2
 
 # _GNU_SOURCE is empty, so that a file may define it too.
 PLYFS_CPPFLAGS = -iquote . -iquote lib -iquote fs -D_GNU_SOURCE= \

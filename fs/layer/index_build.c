@@ -720,6 +720,16 @@ int index_build_chunk(struct index_build *b, const struct index_chunk *c, uint32
 	return 0;
 }
 
+int index_build_set_chunk(struct index_build *b, uint32_t chunk, const struct index_chunk *c)
+{
+	struct index_chunk *old = chunk < b->chunks ? &b->chunk[chunk] : NULL;
+
+	if (!old || old->frame != c->frame || old->skip != c->skip || old->len != c->len)
+		return -EINVAL;
+	*old = *c;
+	return 0;
+}
+
 int index_build_extent(struct index_build *b, uint32_t id, const struct index_extent *e)
 {
 	struct bnode *n = &b->node[id];

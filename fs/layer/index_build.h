@@ -71,6 +71,8 @@ int index_build_chunk(struct index_build *b, const struct index_chunk *c, uint32
 int index_build_extent(struct index_build *b, uint32_t id, const struct index_extent *e);
 /* For frames of which more is known once they are written: off, stored, raw and xxh3. */
 int index_build_set_frame(struct index_build *b, uint32_t frame, const struct index_frame *f);
+/* Likewise the digest of a chunk. -EINVAL: its place would be another. */
+int index_build_set_chunk(struct index_build *b, uint32_t chunk, const struct index_chunk *c);
 
 /* For readers that share contents: gives @id the extents of @from (and its size). */
 int index_build_share(struct index_build *b, uint32_t id, uint32_t from);

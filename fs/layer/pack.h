@@ -21,6 +21,7 @@ struct pack_options {
 	unsigned threads; /* 0: as many as there are processors */
 	const uint8_t *layer, *diff_id; /* SHA-256 that are demanded, or NULL */
 	bool repack; /* make frames of an uncompressed tar too */
+	bool no_sync; /* do not wait for the disk before the blob has its name */
 	/* Called now and then by one thread; non-zero stops with that result. */
 	int (*progress)(void *arg, const struct pack_progress *p);
 	void *arg;
