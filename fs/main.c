@@ -84,6 +84,7 @@ static void fill_config(const struct options *o, bool live, struct union_config 
 	c->gidmap = (const struct union_idrange *)(const void *)o->gidmap.range;
 	c->ngidmap = (unsigned)o->gidmap.n;
 	c->fd_budget = o->fd_budget;
+	c->packed_cache = (size_t)o->packed_cache << 20;
 }
 
 static void fill_ops(const struct options *o, bool live, const struct union_config *c,

@@ -173,6 +173,7 @@ struct options {
 	unsigned int threads; /* threads=, max_threads=; threaded=0, -s: 1 */
 	bool has_spin_us;
 	unsigned int spin_us; /* spin_us=, 0: never spin */
+	unsigned int packed_cache; /* MiB; 0: the default */
 	unsigned int fd_budget; /* cached backing descriptors; 0 or >= 8 */
 	unsigned int max_read; /* bytes; also part of the mount string */
 	unsigned int max_write; /* bytes */

@@ -17,6 +17,9 @@
  *	mount point equal to upper,
  *	in or equal to a lower			recorded for the caller
  *
+ * A lower may be a file, the index of a packed layer: whether it is one is found out
+ * when it is opened.
+ *
  * A read-only mount changes nothing and needs no workdir: of these only the
  * rules about the mount point apply to it.
  */
@@ -36,6 +39,7 @@ struct place {
 	const char *what; /* the option */
 	const char *path; /* as typed; borrowed from struct options */
 	char *real; /* owned */
+	bool packed_too; /* may be the index of a packed layer */
 	dev_t dev;
 	ino_t ino;
 };
@@ -56,10 +60,10 @@ static int find_place(struct place *pl, char **ret_error)
 		return options_fail(ret_error, err, "%s '%s': %s", pl->what,
 				    pl->path, strerror(-err));
 	}
-	if (!S_ISDIR(st.st_mode))
+	if (!S_ISDIR(st.st_mode) && !(pl->packed_too && S_ISREG(st.st_mode)))
 		return options_fail(ret_error, -ENOTDIR,
-				    "%s '%s' is not a directory", pl->what,
-				    pl->path);
+				    "%s '%s' is not a directory%s", pl->what,
+				    pl->path, pl->packed_too ? " or an index" : "");
 	pl->dev = st.st_dev;
 	pl->ino = st.st_ino;
 	return 0;
@@ -283,6 +287,7 @@ static int check_all(struct optparse *p, struct place *lower)
 
 	for (size_t i = 0; r == 0 && i < o->n_lower; i++) {
 		lower[i].what = "lowerdir";
+		lower[i].packed_too = true;
 		lower[i].path = o->lower[i];
 		r = find_real(&lower[i], p->ret_error);
 	}

@@ -54,7 +54,7 @@ static const char *const uuid_words[] = { "auto", "off", "null", NULL };
 const struct options_entry options_table[] = {
 	/* Layers */
 	{ "lowerdir", "=DIR[:DIR...]",
-	  "read-only layers, the top one first; '\\:' for a colon",
+	  "read-only layers or indexes of packed ones, top first; '\\:' for a colon",
 	  GROUP_LAYERS, KIND_CALL, .call = options_set_lower, .raw = true },
 	{ "lowerdir+", "=DIR",
 	  "one more layer below the others; colons are plain characters",
@@ -190,6 +190,9 @@ const struct options_entry options_table[] = {
 	  "descriptors to keep open on layers, at least 8",
 	  GROUP_TRANSPORT, KIND_UINT, F(fd_budget),
 	  .min = OPTIONS_MIN_FD_BUDGET, .max = 1U << 24 },
+	{ "packed_cache", "=MIB",
+	  "memory for what packed layers decompress, in MiB (32)",
+	  GROUP_TRANSPORT, KIND_UINT, F(packed_cache), .min = 1, .max = 1U << 20 },
 	{ "stats", "=FILE",
 	  "keep live counters in FILE",
 	  GROUP_TRANSPORT, KIND_STRING, F(stats) },

@@ -78,6 +78,10 @@ void ops_gauges(struct ops *o, bool now)
 	stats_gauge_set(o->stats, STATS_FDS, (int64_t)c.fds);
 	stats_gauge_set(o->stats, STATS_COPYUPS, (int64_t)c.copy_ups);
 	stats_gauge_set(o->stats, STATS_COPYUP_BYTES, (int64_t)c.copied_bytes);
+	stats_gauge_set(o->stats, STATS_PACKED_CACHED, (int64_t)c.packed_cached);
+	stats_gauge_set(o->stats, STATS_PACKED_HITS, (int64_t)c.packed_hits);
+	stats_gauge_set(o->stats, STATS_PACKED_MISSES, (int64_t)c.packed_misses);
+	stats_gauge_set(o->stats, STATS_PACKED_LOADED, (int64_t)c.packed_loaded);
 }
 
 void ops_reply_entry(fuse_req_t req, int r, const struct union_entry *e)

@@ -85,6 +85,10 @@ static const char *const gauge_name[STATS_N_GAUGES] = {
 	[STATS_PREFETCHED] = "prefetched",
 	[STATS_PREFETCHED_BYTES] = "prefetch_bytes",
 	[STATS_PREFETCH_CANCELLED] = "prefetch_cancel",
+	[STATS_PACKED_CACHED] = "packed_cached",
+	[STATS_PACKED_HITS] = "packed_hits",
+	[STATS_PACKED_MISSES] = "packed_misses",
+	[STATS_PACKED_LOADED] = "packed_loaded",
 };
 
 static uint64_t realtime_ns(void)

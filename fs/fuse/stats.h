@@ -55,6 +55,10 @@ enum stats_gauge {
 	STATS_PREFETCHED, /* files put into the page cache unasked */
 	STATS_PREFETCHED_BYTES,
 	STATS_PREFETCH_CANCELLED, /* and those that somebody asked for meanwhile */
+	STATS_PACKED_CACHED, /* bytes that packed layers hold decompressed */
+	STATS_PACKED_HITS, /* frames found there */
+	STATS_PACKED_MISSES, /* and not */
+	STATS_PACKED_LOADED, /* bytes decompressed */
 	STATS_N_GAUGES,
 };
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fs/layer/blob.h"
 #include "lib/sys.h"
 
 void layer_close(struct layer *l)
@@ -16,17 +17,21 @@ void layer_close(struct layer *l)
 	free(l);
 }
 
-static __thread char why[256];
-
 const char *layer_why(void)
 {
-	return why;
+	return blob_why();
 }
 
 int layer_open(const char *path, bool private_mount, struct layer **ret, char **ret_err)
 {
+	struct statx st;
+	int r = sys_statx(AT_FDCWD, path, 0, &st);
+
 	*ret_err = NULL;
-	return layer_open_dir(path, private_mount, ret);
+	if (r < 0)
+		return r;
+	return S_ISREG(st.stx_mode) ? layer_open_packed(path, ret, ret_err) :
+				      layer_open_dir(path, private_mount, ret);
 }
 
 ssize_t layer_getxattr_alloc(const struct layer_dir *dir, const char *name, const char *attr,

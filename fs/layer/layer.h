@@ -109,6 +109,7 @@ struct layer {
 	unsigned fs; /* index of its file system among the union's */
 	uint8_t uuid[16]; /* of the file system; zero where unknown */
 	const char *override_attr; /* name of the override_stat attribute to honour, or NULL */
+	void *impl; /* the kind's own */
 };
 
 /*
@@ -117,6 +118,13 @@ struct layer {
  * it later is seen; -EPERM where that is not allowed.
  */
 int layer_open_dir(const char *path, bool private_mount, struct layer **ret);
+
+/*
+ * Opens the index at @path as a layer, with the blob that lies beside it. -EIO, -ENODATA
+ * (no index), -EPROTONOSUPPORT (of a later version), -ENOENT (no blob), ...: *ret_err says
+ * which file, and what is wrong with it.
+ */
+int layer_open_packed(const char *path, struct layer **ret, char **ret_err);
 
 /*
  * Opens what is at @path as a layer: a directory, or an index over a blob

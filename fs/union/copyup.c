@@ -33,6 +33,7 @@
 #include "fs/union/dirmerge.h"
 #include "fs/union/nlink.h"
 #include "fs/union/ovl.h"
+#include "fs/union/use.h"
 #include "fs/union/work.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -102,6 +103,8 @@ static int copy_regular(struct union_fs *u, struct copy *c, int64_t limit)
 		c->cut = limit < (int64_t)before.stx_size;
 		size = c->cut ? limit : (int64_t)before.stx_size;
 		r = copy_data(u, d, c->fd, size);
+		if (r == -EIO && d->fd < 0)
+			log_unreadable(u, c->n, d, 0);
 	}
 	if (!r)
 		r = d->layer->ops->stat(d, "", &after);

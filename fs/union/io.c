@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The content of files: read, write, and what goes with them. */
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "fs/union/copydata.h"
 #include "fs/union/copyup.h"
 #include "fs/union/locate.h"
 #include "fs/union/use.h"
+#include "fs/union/work.h"
+#include "lib/log.h"
 #include "lib/sys.h"
 
 /* Copies that take longer than a request should: bytes. */
@@ -44,6 +49,48 @@ static void io_end(struct union_fs *u, struct io *io)
 	unuse_node(u, io->n);
 }
 
+#define LOG_LINES 10
+#define LOG_SECONDS 10
+
+/* Whether one more line may be written; *ret_missed: how many were not, since the last. */
+static bool may_log(unsigned *ret_missed)
+{
+	static atomic_long since;
+	static atomic_uint lines, missed;
+	struct timespec now;
+	long s;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	s = since;
+	if (now.tv_sec - s >= LOG_SECONDS && atomic_compare_exchange_strong(&since, &s, now.tv_sec))
+		lines = 0;
+	if (atomic_fetch_add(&lines, 1) >= LOG_LINES) {
+		missed++;
+		return false;
+	}
+	*ret_missed = atomic_exchange(&missed, 0);
+	return true;
+}
+
+void log_unreadable(struct union_fs *u, struct node *n, const struct layer_dir *f, off_t off)
+{
+	char path[512], more[64] = "";
+	const char *p;
+	unsigned missed;
+	size_t i;
+
+	if (!may_log(&missed))
+		return;
+	p = union_path(u, node_id(u, n));
+	for (i = 0; i < sizeof(path) - 1 && p[i]; i++)
+		path[i] = (unsigned char)p[i] < ' ' || p[i] == 127 ? '?' : p[i];
+	path[i] = 0;
+	if (missed)
+		(void)snprintf(more, sizeof(more), " (and %u more)", missed);
+	log_err("%s: cannot be read at offset %lld: layer %s: %s%s", path, (long long)off,
+		f->layer->path, layer_why(), more);
+}
+
 static ssize_t do_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t size, off_t off,
 		       bool nowait)
 {
@@ -62,6 +109,8 @@ static ssize_t do_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t si
 			break;
 		done += n;
 	}
+	if (n == -EIO && f->fd < 0)
+		log_unreadable(u, io.n, f, off + done);
 	/* read to its end at once: the page cache has it, we need not keep it open */
 	if (off == 0 && n == 0)
 		fdcache_drop_kind(u, node_slot(u, io.n), FD_FILE_LOWER);
@@ -204,6 +253,25 @@ int union_statfs(struct union_fs *u, struct statfs *ret)
 	return r;
 }
 
+/*
+ * For a file of a packed layer: what it would have in the upper, if it was copied up. A
+ * new file of the workdir tells.
+ */
+static int flags_of_new(struct union_fs *u, bool dir)
+{
+	char tmp[WORK_NAME_MAX];
+	int fd;
+
+	if (!u->writable)
+		return -ENOTTY;
+	if (dir)
+		return sys_reopen(u->work, O_RDONLY | O_DIRECTORY);
+	fd = work_tmpfile(u, 0600, tmp);
+	if (fd >= 0 && tmp[0])
+		(void)sys_unlinkat(u->work, tmp, 0);
+	return fd;
+}
+
 /* A descriptor for ioctls: files and directories. The caller's. */
 static int flags_fd(struct union_fs *u, struct node *n)
 {
@@ -215,7 +283,7 @@ static int flags_fd(struct union_fs *u, struct node *n)
 		r = locate_file(u, n, false, &f);
 		if (r < 0)
 			return r;
-		fd = fdcache_fd(f) < 0 ? -ENOTTY : sys_dup(fdcache_fd(f));
+		fd = fdcache_fd(f) < 0 ? flags_of_new(u, false) : sys_dup(fdcache_fd(f));
 		fdcache_put(u, f);
 		return fd;
 	}
@@ -224,7 +292,7 @@ static int flags_fd(struct union_fs *u, struct node *n)
 	r = locate(u, n, &p);
 	if (r < 0)
 		return r;
-	fd = fdcache_fd(p.dir) < 0 ? -ENOTTY :
+	fd = fdcache_fd(p.dir) < 0 ? flags_of_new(u, true) :
 				     sys_reopen(fdcache_fd(p.dir), O_RDONLY | O_DIRECTORY);
 	place_put(u, &p);
 	return fd;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/layer/blobcache.h"
 #include "fs/union/attr.h"
 #include "fs/union/dirmerge.h"
 #include "fs/union/locate.h"
@@ -209,6 +210,8 @@ const char *union_path(struct union_fs *u, uint64_t nodeid)
 
 void union_counts(struct union_fs *u, struct union_counts *ret)
 {
+	struct blobcache_counts c;
+
 	table_lock(u);
 	ret->nodes = u->nnodes;
 	table_unlock(u);
@@ -216,6 +219,11 @@ void union_counts(struct union_fs *u, struct union_counts *ret)
 	ret->dir_tables = dircache_count(u);
 	ret->copy_ups = u->copy_ups;
 	ret->copied_bytes = u->copied_bytes;
+	blobcache_counts(&c);
+	ret->packed_cached = c.bytes;
+	ret->packed_hits = c.hits;
+	ret->packed_misses = c.misses;
+	ret->packed_loaded = c.loaded;
 }
 
 int union_where(struct union_fs *u, uint64_t nodeid, unsigned *ret_layer, uint64_t *ret_ino)

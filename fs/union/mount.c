@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "fs/layer/blobcache.h"
 #include "fs/union/attr.h"
 #include "fs/union/dirmerge.h"
 #include "fs/union/fdcache.h"
@@ -324,6 +325,8 @@ int union_open(const struct union_config *cfg, struct union_fs **ret, char **ret
 	u->cfg = *cfg;
 	u->work = u->index = u->nlinks = u->wlock = -1;
 	u->privileged = have_privilege();
+	if (cfg->packed_cache)
+		blobcache_set_limit(cfg->packed_cache);
 	init_locks(u);
 	r = do_open(u, cfg, ret_err);
 	/* the caller's strings are not ours to keep */

@@ -34,7 +34,7 @@ struct union_idrange {
 };
 
 struct union_config {
-	const char *const *lower; /* top first */
+	const char *const *lower; /* top first: directories, and indexes of packed layers */
 	unsigned nlower;
 	const char *upper; /* NULL: read-only */
 	const char *work;
@@ -60,6 +60,7 @@ struct union_config {
 	const struct union_idrange *uidmap, *gidmap;
 	unsigned nuidmap, ngidmap;
 	unsigned fd_budget; /* descriptors kept open for speed, at least 8 */
+	size_t packed_cache; /* bytes of decompressed data, of the process; 0: as it is */
 };
 
 /*
@@ -259,6 +260,8 @@ ssize_t union_read_lower(struct union_fs *u, uint64_t nodeid, void *buf, size_t 
 /* What is held right now, and what was done so far. */
 struct union_counts {
 	uint64_t nodes, fds, dir_tables, copy_ups, copied_bytes;
+	/* of the process: bytes in the cache of packed layers, and decompressed so far */
+	uint64_t packed_cached, packed_hits, packed_misses, packed_loaded;
 };
 void union_counts(struct union_fs *u, struct union_counts *ret);
 

@@ -3,7 +3,8 @@
 # One cell of the differential test's matrix: cell.sh FILESYSTEM MODE, for
 # MODE root, writeback, passthrough, userns or user; both transports. Each
 # first with all that layers can hold, then with what kernel overlayfs reads
-# too, and the upper mounted with that in the end.
+# too, and the upper mounted with that in the end. MODE packed and packed-user: as
+# root and user, with all lowers, then every second, packed.
 #
 # DIFF_OPS: operations per run (default 1000). DIFF_SEED: the first seed; always
 # the same by default, so that a failure means a change. New ones, to look for
@@ -35,6 +36,10 @@ cell() {
 	who=root userxattr='' umount='umount "$MNT"' relax=''
 	case $mode in
 	root) opts=acl,allow_other,suid,dev ;;
+	packed) who=packed opts=acl,allow_other,suid,dev ;;
+	packed-user)
+		who=packed-user userxattr=1 opts=acl,userxattr,packed_cache=1
+		umount='fusermount3 -u "$MNT"' ;;
 	writeback)
 		# The kernel keeps size and times itself: what it shows as ctime
 		# is not what the file has, its mtime arrives with the data,
@@ -60,6 +65,20 @@ cell() {
 			--no overlay-xattrs --no cross-nlink \
 			--cross "$BIN/mount-overlay"
 		;;
+	packed)
+		who=root
+		export PACKED PACKED_AS
+		PACKED=all PACKED_AS='--frame 65536'
+		differ --seed "$seed" --drop-caches
+		PACKED=odd PACKED_AS='--codec gzip --chunk 10000 --no-xxh3 --sha256'
+		differ --seed "$seed" --drop-caches ;;
+	packed-user)
+		who=user
+		export PACKED PACKED_AS
+		PACKED=odd PACKED_AS='--frame 20000'
+		differ --seed "$seed" --userxattr --no shut-dirs
+		PACKED=all PACKED_AS='--codec raw --no-xxh3'
+		differ --seed "$seed" --userxattr --no shut-dirs ;;
 	userns)
 		differ --seed "$seed" --userxattr
 		# the kernel reads neither redirects nor the index here

@@ -34,7 +34,7 @@ make_fs() {
 	chmod 755 "$TESTTMP" "$FS"
 	BIN=$FS/bin
 	mkdir -m 755 "$BIN"
-	cp "$BUILD/tests/diff/differ" "$HERE"/mount-* "$BIN"
+	cp "$BUILD/tests/diff/differ" "$BUILD/tests/packed/packdir" "$HERE"/mount-* "$BIN"
 	[ ! -e "$PLYFS" ] || cp "$PLYFS" "$BIN/plyfs"
 	chmod 755 "$BIN"/*
 	PLYFS=$BIN/plyfs

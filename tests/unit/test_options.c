@@ -470,10 +470,11 @@ static void test_words(void **state)
 static void test_numbers(void **state)
 {
 	(void)state;
-	opt("threads=3,fd_budget=8,max_read=0,max_write=1048576,max_readahead=0,"
+	opt("threads=3,fd_budget=8,packed_cache=64,max_read=0,max_write=1048576,max_readahead=0,"
 	    "max_background=64,congestion_threshold=48,spin_us=0,stats=s\\,1");
 	assert_int_equal(opts.threads, 3);
 	assert_int_equal(opts.fd_budget, 8);
+	assert_int_equal(opts.packed_cache, 64);
 	assert_int_equal(opts.max_write, 1048576);
 	assert_true(opts.has_max_readahead && opts.has_spin_us);
 	assert_int_equal(opts.max_readahead + opts.spin_us + opts.max_read, 0);

@@ -83,13 +83,16 @@ static void test_good(void **state)
 	assert_string_equal(opts.stats, "/s");
 	/* Only read, so it may be there twice. */
 	good("lowerdir=l1:l1:l1/sub:.", "m");
+	/* It may be an index: that is seen when it is opened. */
+	good("lowerdir=l1:file", "m");
 }
 
 static void test_missing(void **state)
 {
 	(void)state;
 	bad(-ENOENT, "lowerdir 'none': No such file or directory", "lowerdir=l1:none", "m");
-	bad(-ENOTDIR, "lowerdir 'file' is not a directory", "lowerdir=file", "m");
+	bad(-ENOTDIR, "lowerdir '/dev/null' is not a directory or an index", "lowerdir=/dev/null",
+	    "m");
 	bad(-ENOENT, "upperdir 'none': No such file or directory",
 	    "lowerdir=l1,upperdir=none,workdir=w", "m");
 	bad(-ENOTDIR, "upperdir 'file' is not a directory", "lowerdir=l1,upperdir=file,workdir=w",
