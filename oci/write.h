@@ -31,9 +31,12 @@ struct image_writer;
 int image_writer_new(const char *dest, struct image_writer **ret, char **ret_err);
 void image_writer_free(struct image_writer *w); /* NULL is ignored */
 
-/* An unnamed file, open for reading and writing: its descriptor, the caller's until it gives it back. */
+/*
+ * An unnamed file, open for reading and writing: its descriptor, which stays the writer's: it is
+ * closed by image_writer_blob() or image_writer_free().
+ */
 int image_writer_begin(struct image_writer *w, char **ret_err);
-/* Takes @fd over, error or not. @sha256 is believed. Had already: it is dropped. */
+/* What was written to @fd is the blob @sha256, which is believed. Had already: it is dropped. */
 int image_writer_blob(struct image_writer *w, int fd, const uint8_t sha256[32], char **ret_err);
 /* A blob from memory. */
 int image_writer_put(struct image_writer *w, const void *buf, size_t size,
@@ -52,7 +55,7 @@ struct image_descriptor {
 	uint64_t size;
 	const char *os, *arch, *variant; /* NULL: not said */
 };
-/* Makes the manifest @d (put before) the image by that tag; an older one by it loses the tag. */
+/* Makes the manifest @d (put before) the image by that tag; what had it is no longer listed. */
 int image_writer_finish(struct image_writer *w, const struct image_descriptor *d,
 			char **ret_err);
 

@@ -17,7 +17,8 @@ static const struct cmd_option common[] = {
 	{ 0 },
 };
 static const struct cmd_option of_images[] = {
-	{ 0, "platform", "OS/ARCH[/VARIANT]", "of several platforms take this one, not this machine's" },
+	{ 0, "platform", "OS/ARCH[/VARIANT]",
+	  "of several platforms take this one, not this machine's" },
 	{ 0 },
 };
 static const struct cmd_option of_cache[] = {
@@ -292,8 +293,8 @@ void cmd_print_help(const struct command *def)
 	const struct cmd_option *t[4];
 	unsigned n = tables(def, t), i;
 
-	(void)printf("usage: plyctl %s%s %s\n\n%s.\n", def->name, def->options ? " [OPTION...]" : "",
-		     def->args, def->summary);
+	(void)printf("usage: plyctl %s%s %s\n\n%s.\n", def->name,
+		     def->options ? " [OPTION...]" : "", def->args, def->summary);
 	if (def->help)
 		(void)printf("\n%s\n", def->help);
 	(void)puts("\nOptions:");

@@ -105,7 +105,8 @@ static bool is_utf8(const char *s)
 
 static void put_base64(const unsigned char *p, size_t size)
 {
-	static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char set[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	size_t i;
 
 	(void)putchar('"');

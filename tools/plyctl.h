@@ -42,7 +42,8 @@ struct command {
 	const char *args; /* "IMAGE DIR": operands, for help */
 	const char *summary; /* one line */
 	const char *help; /* more of it, lines of 76 columns at most, or NULL */
-	const struct cmd_option *options; /* ends with a zero row; or NULL. All have --json and --help */
+	const struct cmd_option
+		*options; /* ends with a zero row; or NULL. All have --json and --help */
 	int min, max; /* operands; max -1: any number */
 	unsigned flags; /* enum cmd_flags */
 	int (*run)(struct cmd *c); /* the exit code */
