@@ -77,10 +77,10 @@ static int dir_iterate(const struct layer_dir *dir, layer_iter_fn fn, void *arg)
 
 	if (!buf)
 		return -ENOMEM;
-	/* by descriptor: "." would ask for the permission to search */
-	fd = sys_reopen(dir->fd, O_RDONLY | O_DIRECTORY);
-	if (fd < 0)
-		fd = sys_openat(dir->fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	/* "." is cheaper than going through /proc, but asks for the permission to search */
+	fd = sys_openat(dir->fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	if (fd == -EACCES)
+		fd = sys_reopen(dir->fd, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
 	while ((n = sys_getdents(fd, buf, SIZE)) > 0) {
