@@ -60,6 +60,7 @@ int prefetch_new(struct union_fs *u, struct pool *pool, struct stats *stats,
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&p->work, &attr);
 	(void)pthread_cond_init(&p->done, &attr);
+	(void)pthread_cond_init(&p->passed, &attr);
 	(void)pthread_condattr_destroy(&attr);
 	*ret = p;
 	return 0;
@@ -94,6 +95,7 @@ void prefetch_free(struct prefetch *p)
 		prefetch_run_free(&p->run[i]);
 	(void)pthread_cond_destroy(&p->work);
 	(void)pthread_cond_destroy(&p->done);
+	(void)pthread_cond_destroy(&p->passed);
 	(void)pthread_mutex_destroy(&p->lock);
 	free(p);
 }
@@ -159,8 +161,10 @@ int prefetch_wait(struct prefetch *p, uint64_t ino)
 		return 0;
 	until = in_seconds(PATIENCE);
 	(void)pthread_mutex_lock(&p->lock);
+	p->gates++;
 	while (atomic_load(&p->current) == ino && !r)
-		r = pthread_cond_timedwait(&p->done, &p->lock, &until);
+		r = pthread_cond_timedwait(&p->passed, &p->lock, &until);
+	p->gates--;
 	r = atomic_load(&p->current) == ino ? -EIO : 0;
 	(void)pthread_mutex_unlock(&p->lock);
 	return r;
@@ -203,11 +207,8 @@ static bool store(int dev, struct prefetch *p, const struct prefetch_file *f)
 	bool ok = true;
 	int r = -ECANCELED;
 
-	(void)pthread_mutex_lock(&p->lock);
 	/* first this, then the claim: whoever marks the file later sees it */
 	atomic_store(&p->current, f->ino);
-	(void)pthread_mutex_unlock(&p->lock);
-
 	if (!atomic_load(&p->off) && union_claim(p->u, f->ino)) {
 		if (p->delay_us)
 			(void)usleep(p->delay_us);
@@ -220,7 +221,8 @@ static bool store(int dev, struct prefetch *p, const struct prefetch_file *f)
 		ok = !mprotect(p->buf, PREFETCH_BUFFER, PROT_READ | PROT_WRITE);
 	p->cancelled = !ok;
 	atomic_store(&p->current, 0);
-	(void)pthread_cond_broadcast(&p->done);
+	if (p->gates)
+		(void)pthread_cond_broadcast(&p->passed);
 	(void)pthread_mutex_unlock(&p->lock);
 	/* the connection has gone, or has no such notification */
 	if (r == -ENODEV || r == -ENOTCONN || r == -EINVAL || r == -ENOSYS || r == -EPERM || !ok)

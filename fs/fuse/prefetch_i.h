@@ -51,12 +51,14 @@ struct prefetch {
 	bool eager; /* for tests, as is the delay of each STORE */
 	unsigned delay_us;
 	atomic_bool off; /* for good */
-	_Atomic uint64_t current; /* the file being stored; changed with the lock */
+	_Atomic uint64_t current; /* the file being stored; given up with the lock */
 	_Atomic int fuse_fd; /* borrowed from the session; -1 until prefetch_start() */
 
 	pthread_mutex_t lock; /* protects from here on; never held while the kernel waits */
 	pthread_cond_t work; /* a batch, or the end, for the storer */
-	pthread_cond_t done; /* a STORE has ended, a batch is done, a thread ends */
+	pthread_cond_t done; /* a batch is done, a thread ends */
+	pthread_cond_t passed; /* a STORE has ended that a gate waits for */
+	unsigned gates; /* that wait */
 	bool stop, storer, ready, planning, cancelled;
 	int dev; /* the storer's /dev/fuse, until it has it in its own table */
 	char *map, *buf; /* buf lies in map, between inaccessible pages; page-aligned */
