@@ -324,10 +324,12 @@ static int create(struct union_fs *u, const struct union_cred *c, uint64_t paren
 	if (!r)
 		r = make(u, &p, name, &m, &fd);
 	if (!r) {
-		dircache_drop(u, node_slot(u, p.n));
+		dircache_added(u, node_slot(u, p.n), name, mode);
 		r = new_node(u, &p, name, m.is, ret);
-		if (r < 0)
+		if (r < 0) {
 			unmake(u, &p, name, &m);
+			dircache_drop(u, node_slot(u, p.n));
+		}
 	}
 	ns_unlock(u, p.n, NULL);
 	free(m.is);
@@ -490,12 +492,14 @@ static int link_node(struct union_fs *u, struct node *n, struct parent *p, const
 	ns_lock(u, p->n, NULL);
 	r = link_into(u, n, p, name, &m.over);
 	if (!r) {
-		dircache_drop(u, node_slot(u, p->n));
+		dircache_added(u, node_slot(u, p->n), name, n->mode);
 		table_lock(u);
 		r = add_name(u, n, p, name);
 		table_unlock(u);
-		if (r < 0)
+		if (r < 0) {
 			unmake(u, p, name, &m);
+			dircache_drop(u, node_slot(u, p->n));
+		}
 	}
 	ns_unlock(u, p->n, NULL);
 	if (r < 0)

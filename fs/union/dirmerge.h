@@ -17,6 +17,8 @@ void dircache_release(struct union_fs *u);
 void dircache_drop(struct union_fs *u, uint32_t slot);
 /* @name has left the directory: cheaper than dropping the table. */
 void dircache_removed(struct union_fs *u, uint32_t slot, const char *name);
+/* @name, a file of type @mode, is new in the upper. */
+void dircache_added(struct union_fs *u, uint32_t slot, const char *name, mode_t mode);
 /* @name is in the upper now. */
 void dircache_copied_up(struct union_fs *u, uint32_t slot, const char *name);
 
@@ -26,6 +28,8 @@ void dircache_copied_up(struct union_fs *u, uint32_t slot, const char *name);
  */
 struct resolve_hint;
 int dircache_hint(struct union_fs *u, uint32_t slot, const char *name, struct resolve_hint *ret);
+/* Whether a layer below the upper shows @name: 0, 1, or -1 where no table tells. */
+int dircache_lower_has(struct union_fs *u, uint32_t slot, const char *name);
 struct node;
 /* Makes the directory's table, for that. */
 void dircache_load(struct union_fs *u, struct node *n);

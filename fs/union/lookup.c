@@ -63,20 +63,56 @@ static int lookup_known(struct union_fs *u, struct node *dir, const char *name,
 	return r;
 }
 
-/* Lookups in a directory after which it is worth listing. */
-#define PATIENCE 24
+/* Lookups in a directory after which listing it is considered. */
+#define PATIENCE 4U
+
+/*
+ * How many lookups are as much work as to list @dir, which costs some
+ * microseconds per layer and a fraction of one per name; a lookup that it
+ * spares costs half of one per layer. How many names there are is guessed from
+ * the directories' sizes; what fits in a block is few.
+ */
+static uint64_t worth_listing(struct union_fs *u, struct node *dir)
+{
+	enum { BLOCK = 4096,
+	       NAME = 40,
+	       FEW = 10 };
+	unsigned layer, n = 0;
+	uint64_t names = FEW;
+
+	for (layer = 0; layer <= u->nlower; layer++) {
+		const struct layer_dir *d;
+		struct fdent *e;
+		struct statx st;
+		bool has;
+
+		table_lock(u);
+		has = layer ? stack_entry(u, dir, layer) != NULL : node_has(dir, NODE_UPPER);
+		table_unlock(u);
+		if (!has || locate_dir(u, dir, layer, &e) < 0)
+			continue;
+		d = fdcache_dir(e);
+		if (d->layer->ops->stat(d, "", &st) == 0 && st.stx_size > BLOCK)
+			names += st.stx_size / NAME;
+		fdcache_put(u, e);
+		n++;
+	}
+	return n ? names / n + 2 : UINT64_MAX;
+}
 
 /*
  * Asks the directory's table, if there is one. One is made when a directory is
  * asked for many names: then to read it once is less work than a question to
- * every layer for each. Each time, twice as many lookups must come before the
- * next: where new names keep making tables wrong, few are made.
+ * every layer for each. It is considered after 4 lookups, 8, 16 and so on, and
+ * once it is made, as many must come again before the next: where tables do not
+ * last, few are made.
  */
 static int lookup_listed(struct union_fs *u, struct node *dir, const char *name,
 			 struct resolve_hint *hint)
 {
 	uint32_t slot = node_slot(u, dir);
-	bool load;
+	unsigned asked;
+	bool consider;
 	int r;
 
 	if (u->cfg.lower_live || strlen(name) > 255)
@@ -85,14 +121,16 @@ static int lookup_listed(struct union_fs *u, struct node *dir, const char *name,
 	if (r >= 0)
 		return r;
 	table_lock(u);
-	load = ++dir->asked >= PATIENCE << dir->patience;
-	if (load) {
-		dir->asked = 0;
-		dir->patience += dir->patience < 11;
-	}
+	asked = ++dir->asked;
+	consider = asked >= PATIENCE << dir->patience;
+	if (consider)
+		dir->patience += dir->patience < 13;
 	table_unlock(u);
-	if (!load)
+	if (!consider || asked < worth_listing(u, dir))
 		return -1;
+	table_lock(u);
+	dir->asked = 0;
+	table_unlock(u);
 	dircache_load(u, dir);
 	return dircache_hint(u, slot, name, hint);
 }

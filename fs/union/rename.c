@@ -297,7 +297,7 @@ static void after_rename(struct union_fs *u, struct end *from, struct end *to)
 	(void)move_dent(u, from, from->n, to);
 	table_unlock(u);
 	dircache_removed(u, node_slot(u, from->p.n), from->name);
-	dircache_drop(u, node_slot(u, to->p.n));
+	dircache_added(u, node_slot(u, to->p.n), to->name, from->n->mode);
 }
 
 static int plain_rename(struct union_fs *u, struct end *from, struct end *to)

@@ -28,6 +28,7 @@
 #include <xxhash.h>
 
 #include "fs/union/attr.h"
+#include "fs/union/dirmerge.h"
 #include "fs/union/locate.h"
 #include "fs/union/nlink.h"
 #include "lib/sys.h"
@@ -287,7 +288,7 @@ static int aufs_hidden(struct search *s, unsigned from, unsigned to)
 	return 0;
 }
 
-static uint64_t show_ino(struct union_fs *u, struct layer *l, const struct statx *st)
+uint64_t resolve_ino(struct union_fs *u, const struct layer *l, const struct statx *st)
 {
 	dev_t dev = makedev(st->stx_dev_major, st->stx_dev_minor);
 	uint64_t ino = st->stx_ino;
@@ -309,7 +310,7 @@ static int resolve_upper_file(struct union_fs *u, const struct layer_dir *d, con
 	ssize_t n;
 	int r;
 
-	ret->ino = show_ino(u, u->upper, &ret->st);
+	ret->ino = resolve_ino(u, u->upper, &ret->st);
 	/* nearly all have no attribute at all: one call says so */
 	n = d->layer->ops->listxattr(d, name, list, sizeof(list));
 	if (n == 0 || n == -EOPNOTSUPP)
@@ -379,7 +380,7 @@ static int found_file(struct search *s, unsigned layer, const struct layer_dir *
 	}
 	ret->layer = layer;
 	ret->lower_ino = st->stx_ino;
-	ret->ino = show_ino(s->u, s->u->lower[layer - 1], st);
+	ret->ino = resolve_ino(s->u, s->u->lower[layer - 1], st);
 	r = attr_override(d, name, &ret->st);
 	if (!r)
 		r = resolve_indexed(s->u, d, name, ret);
@@ -434,11 +435,11 @@ static int found_dir(struct search *s, unsigned layer, bool below, const struct 
 	if (layer == 0) {
 		ret->upper = true;
 		ret->upper_ino = st->stx_ino;
-		ret->ino = show_ino(u, u->upper, st);
+		ret->ino = resolve_ino(u, u->upper, st);
 	} else {
 		if (!ret->n) {
 			ret->lower_ino = st->stx_ino;
-			ret->ino = show_ino(u, u->lower[layer - 1], st);
+			ret->ino = resolve_ino(u, u->lower[layer - 1], st);
 		}
 		ret->e[ret->n].layer = (uint16_t)layer;
 		ret->e[ret->n].flags = 0;
@@ -534,7 +535,7 @@ int resolve(struct union_fs *u, struct node *dir, const char *name, struct resol
 			/* a listing that gave the hint has seen the .wh. files above */
 			if (!any && hint.layer == layer)
 				asked = i;
-			if (r == 0 && !stop && i > asked) {
+			if (r == 0 && !stop && i > asked && !(hint.no_aufs && !s.renamed)) {
 				r = aufs_hidden(&s, asked, i);
 				stop = r == 1;
 				asked = i;
@@ -581,6 +582,9 @@ int resolve_lower_has(struct union_fs *u, struct node *dir, const char *name)
 
 	if (is_absent(u, dir, name))
 		return 0;
+	r = u->cfg.lower_live ? -1 : dircache_lower_has(u, node_slot(u, dir), name);
+	if (r >= 0)
+		return r;
 	search_init(&s, u, dir, name);
 	if (s.n && s.layers[0] == 0)
 		asked = 1; /* an AUFS whiteout in the upper may be removed with the name */
@@ -616,173 +620,4 @@ int resolve_lower_has(struct union_fs *u, struct node *dir, const char *name)
 	}
 	set_absent(u, dir, name);
 	return 0;
-}
-
-/* --- nodes --------------------------------------------------------------- */
-
-/*
- * Whether @n, which has the name now, is what @r found under it without the
- * lock. A copy-up may have come between, or be half done: its name is there
- * before the node knows. With the lock.
- */
-static bool same_file(const struct node *n, const struct resolved *r)
-{
-	if ((n->mode & S_IFMT) != (r->st.stx_mode & S_IFMT))
-		return false;
-	if (r->upper_ino && node_upper_ino(n))
-		return r->upper_ino == node_upper_ino(n);
-	if (node_upper_ino(n) || (r->upper_ino && node_has(n, NODE_BUSY)))
-		return true;
-	if (r->lower_ino && n->lower_ino)
-		return r->lower_ino == n->lower_ino &&
-		       (S_ISDIR(n->mode) || !r->layer || r->layer == n->layer);
-	return false;
-}
-
-static int set_stack(struct union_fs *u, struct node *n, const struct resolved *r)
-{
-	struct dstack *s;
-	uint32_t ref;
-	unsigned i;
-
-	if (!r->n)
-		return 0;
-	ref = slab_alloc(u->slab, sizeof(*s) + r->n * sizeof(s->e[0]));
-	if (!ref)
-		return -ENOMEM;
-	s = slab_ptr(u->slab, ref);
-	s->n = (uint16_t)r->n;
-	for (i = 0; i < r->n; i++) {
-		s->e[i].layer = r->e[i].layer;
-		s->e[i].flags = r->e[i].flags;
-		if (r->e[i].path) {
-			s->e[i].path = str_new(u, r->e[i].path);
-			if (!s->e[i].path) {
-				stack_free(u, ref);
-				return -ENOMEM;
-			}
-		}
-	}
-	n->stack = ref;
-	return 0;
-}
-
-static int set_index(struct union_fs *u, struct node *n, const struct resolved *r)
-{
-	struct node_ext *x;
-
-	if (!r->index[0] || node_has(n, NODE_INDEXED))
-		return 0;
-	x = node_ext(u, n);
-	if (!x)
-		return -ENOMEM;
-	x->index = str_new(u, r->index);
-	if (!x->index)
-		return -ENOMEM;
-	x->lower_nlink = r->lower_nlink;
-	node_set(n, NODE_INDEXED);
-	return 0;
-}
-
-/* A node for @r, held. With the lock. */
-static struct node *make_node(struct union_fs *u, const struct resolved *r)
-{
-	struct node *n = node_new(u, r->st.stx_mode);
-
-	if (!n)
-		return NULL;
-	n->ino = r->ino;
-	node_set_upper_ino(n, r->upper_ino);
-	n->lower_ino = r->lower_ino;
-	n->layer = (uint16_t)r->layer;
-	n->nlink_adj = (int16_t)-r->nlink_lost;
-	if (r->upper)
-		node_set(n, NODE_UPPER);
-	if (set_stack(u, n, r) < 0 || set_index(u, n, r) < 0) {
-		node_drop(u, n);
-		return NULL;
-	}
-	return n;
-}
-
-/* The node of @r by its name, by its identity, or a new one: held. With the lock. */
-static struct node *find_or_make(struct union_fs *u, struct node *dir, const char *name,
-				 const struct resolved *r)
-{
-	struct dent *d = dent_find(u, dir, name);
-	struct node *n = NULL;
-	bool shared;
-
-	if (d) {
-		n = node_at(u, d->node);
-		if (same_file(n, r)) {
-			node_hold(n);
-			return n;
-		}
-		/* a lower that lives has changed */
-		dent_del(u, d);
-		n = NULL;
-	}
-	shared = !S_ISDIR(r->st.stx_mode) && (r->st.stx_nlink > 1 || r->index[0]);
-	if (shared && r->upper_ino)
-		n = node_find_id(u, 0, r->upper_ino);
-	if (shared && !n && r->lower_ino)
-		n = node_find_id(u, r->layer, r->lower_ino);
-	if (n && (n->mode & S_IFMT) == (r->st.stx_mode & S_IFMT)) {
-		node_hold(n);
-	} else {
-		n = make_node(u, r);
-		if (!n)
-			return NULL;
-	}
-	if (dent_add(u, dir, name, n) < 0) {
-		node_drop(u, n);
-		return NULL;
-	}
-	if (shared) {
-		if (r->lower_ino && !n->lower_ino) {
-			n->lower_ino = r->lower_ino;
-			n->layer = (uint16_t)r->layer;
-		}
-		node_add_id(u, n, false);
-		node_add_id(u, n, true);
-	}
-	return n;
-}
-
-int resolve_node(struct union_fs *u, struct node *dir, const char *name, struct resolved *r,
-		 struct union_entry *ret)
-{
-	bool plain;
-	struct node *n;
-	int err;
-
-	table_lock(u);
-	n = find_or_make(u, dir, name, r);
-	if (!n) {
-		table_unlock(u);
-		return -ENOMEM;
-	}
-	n->nlookup++;
-	ret->nodeid = node_id(u, n);
-	plain = !!node_has(n, NODE_UPPER) == r->upper && !node_has(n, NODE_INDEXED) && !n->nlink_adj;
-	if (plain) {
-		ret->st = r->st;
-		if (r->st.stx_mode & (S_ISUID | S_ISGID))
-			node_set(n, NODE_SETID);
-		attr_to_view(u, n, &ret->st);
-		n->refs--;
-		table_unlock(u);
-		return 0;
-	}
-	table_unlock(u);
-	err = attr_get(u, n, &ret->st);
-	table_lock(u);
-	if (err < 0) {
-		n->nlookup--;
-		ret->nodeid = 0;
-	}
-	node_drop(u, n);
-	table_unlock(u);
-	return err;
 }

@@ -30,6 +30,7 @@ struct resolved {
 struct resolve_hint {
 	unsigned layer; /* the topmost that has it */
 	bool only; /* no layer below has that name */
+	bool no_aufs; /* no layer has a .wh. file in that directory */
 };
 
 /*
@@ -46,6 +47,17 @@ void resolve_release(struct resolved *r);
  */
 int resolve_node(struct union_fs *u, struct node *dir, const char *name, struct resolved *r,
 		 struct union_entry *ret);
+
+/*
+ * The same of a file that is in the lower @layer and no directory, with one
+ * link, and without override_stat: @st is what the layer says of it. 1: the name
+ * is known as something else, or not only as that; resolve() it.
+ */
+int resolve_plain(struct union_fs *u, struct node *dir, const char *name, unsigned layer,
+		  const struct statx *st, bool count, struct union_entry *ret);
+
+/* The st_ino to show of an inode in @l. */
+uint64_t resolve_ino(struct union_fs *u, const struct layer *l, const struct statx *st);
 
 /*
  * Whether a layer below the upper shows anything under @name in @dir: whether
