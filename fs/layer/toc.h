@@ -11,11 +11,14 @@
 
 /* What an image's manifest says about a layer's TOC: annotation values, NULL where absent. */
 struct toc_hint {
-	const char *stargz_digest; /* containerd.io/snapshot/stargz/toc.digest: of the uncompressed TOC */
-	const char *checksum; /* io.github.containers.zstd-chunked.manifest-checksum, or older prefix */
+	const char *stargz_digest; /* containerd.io/snapshot/stargz/toc.digest: of the uncompressed
+				      TOC */
+	const char *
+		checksum; /* io.github.containers.zstd-chunked.manifest-checksum, or older prefix */
 	const char *position; /* ....manifest-position */
 	const char *tarsplit_position;
-	const struct source *external; /* a TOC kept outside of the blob (stargz.index.json's layer), or NULL */
+	const struct source
+		*external; /* a TOC kept outside of the blob (stargz.index.json's layer), or NULL */
 };
 
 /*
