@@ -167,6 +167,14 @@ void ops_kill_priv(struct ops *o, fuse_req_t req, uint64_t ino, bool force)
 
 /* --- the session --------------------------------------------------------- */
 
+/*
+ * The longest WRITE: bytes. What one brings stays in a CPU's cache until it is
+ * in the backing file, and the backing file gets folios of this size: ext4 needs
+ * time in proportion to a folio's size for each small write into it later. 1 MiB,
+ * the most there is, was 10% slower in sequence, and 20% in small writes after it.
+ */
+#define MAX_WRITE (512U << 10)
+
 void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct ops *o = userdata;
@@ -200,8 +208,7 @@ void ops_init(void *userdata, struct fuse_conn_info *conn)
 		(void)fuse_set_feature_flag(conn, FUSE_CAP_POSIX_ACL);
 	if (o->writeback)
 		(void)fuse_set_feature_flag(conn, FUSE_CAP_WRITEBACK_CACHE);
-	if (o->max_write)
-		conn->max_write = o->max_write;
+	conn->max_write = o->max_write ? o->max_write : MAX_WRITE;
 	if (o->max_read)
 		conn->max_read = o->max_read;
 	if (o->has_max_readahead)

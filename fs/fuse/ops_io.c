@@ -5,16 +5,14 @@
 
 #include "fs/fuse/ops.h"
 #include "fs/fuse/prefetch.h"
-#include "fs/fuse/stats.h"
 #include "fs/fuse/transport.h"
 
-static void read_reply(struct ops *o, fuse_req_t req, const void *buf, ssize_t n)
+static void read_reply(fuse_req_t req, const void *buf, ssize_t n)
 {
 	if (n < 0) {
 		ops_reply(req, (int)n);
 		return;
 	}
-	stats_gauge_add(o->stats, STATS_BYTES_READ, n);
 	(void)fuse_reply_buf(req, buf, (size_t)n);
 }
 
@@ -23,7 +21,7 @@ static void do_read(struct job *j)
 {
 	void *buf = transport_reply_buf(j->size);
 
-	read_reply(j->o, j->req, buf,
+	read_reply(j->req, buf,
 		   buf ? union_read(j->o->u, j->ino, buf, j->size, j->off) : -ENOMEM);
 }
 
@@ -48,7 +46,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	if (n == -EAGAIN)
 		job_run(&j, true);
 	else
-		read_reply(o, req, buf, n);
+		read_reply(req, buf, n);
 }
 
 static void do_write(struct job *j)
@@ -69,7 +67,6 @@ static void do_write(struct job *j)
 		(void)union_setattr(j->o->u, j->ino, &keep, &st);
 	/* before the reply: until then nobody executes what was written */
 	ops_kill_priv(j->o, j->req, j->ino, j->kill_priv);
-	stats_gauge_add(j->o->stats, STATS_BYTES_WRITTEN, n);
 	(void)fuse_reply_write(j->req, (size_t)n);
 }
 

@@ -41,7 +41,11 @@ struct proto_out_header {
 };
 _Static_assert(sizeof(struct proto_out_header) == 16, "protocol");
 
-/* INIT flags: bit 30, and bit 41 as bit 9 of flags2. */
+/* Where the arguments of a READ say how much is wanted. */
+#define PROTO_READ_SIZE_OFF 16
+
+/* INIT flags: bits 22 and 30, and bit 41 as bit 9 of flags2. */
+#define PROTO_MAX_PAGES (1U << 22)
 #define PROTO_INIT_EXT (1U << 30)
 #define PROTO_OVER_IO_URING2 (1U << 9)
 

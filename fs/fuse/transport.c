@@ -268,13 +268,16 @@ static void init_reply(struct session *s, const struct proto_out_header *out,
 		return;
 	}
 	init = iov[1].iov_base;
-	max_data = (size_t)init->max_pages * TRANSPORT_PAGE;
-	if (init->max_write > max_data)
-		max_data = init->max_write;
+	max_data = init->max_write;
 	if (max_data > TRANSPORT_MAX_DATA) {
 		s->cfg.log(LOG_ERR, "max_write of more than 1 MiB is not supported");
 		s->init_error = -EINVAL;
 		return;
+	}
+	/* libfuse derives it from max_write, but it limits READs and listings too. */
+	if (init->flags & PROTO_MAX_PAGES) {
+		init->max_pages = TRANSPORT_MAX_DATA / TRANSPORT_PAGE;
+		max_data = TRANSPORT_MAX_DATA;
 	}
 	s->init_done = true;
 	if (s->cfg.uring == SESSION_URING_OFF)

@@ -5,7 +5,8 @@
  * waits for the next request. One queue per possible CPU, as the kernel
  * demands: a request goes to the queue of the CPU that it was made on. Each
  * CPU that we may use has a thread of ours, pinned to it, so that neither side
- * wakes another CPU; it also serves the queues of CPUs that we may not use.
+ * wakes another CPU (but see BULK_SIZE); it also serves the queues of CPUs that
+ * we may not use.
  *
  * Why not libfuse's queues: a reply from another thread than the queue's can
  * there publish a half-written entry (it fills the submission ring while the
@@ -66,6 +67,14 @@
 #define PAYLOAD_OFF (3 * TRANSPORT_PAGE)
 /* While more requests wait, replies are held back no longer than this. */
 #define BATCH_NS 50000
+/*
+ * READs of this size come from readahead, beside which the reader goes on: to
+ * stay on his CPU would be to compete with him. After so many in a row a ring's
+ * thread may run anywhere, and after so many other requests on its CPU only.
+ */
+#define BULK_SIZE (128U << 10)
+#define BULK_READS 2
+#define BULK_END 4
 
 struct uring_ring;
 
@@ -83,6 +92,8 @@ struct uring_ent {
 struct uring_ring {
 	struct uring *u;
 	int cpu; /* to pin to; -1: not */
+	bool loose; /* not pinned at present */
+	unsigned int streak; /* requests that speak for a change of that */
 	pthread_t thread;
 	bool started;
 	unsigned int n_ent;
@@ -110,6 +121,7 @@ struct uring {
 	struct session *s;
 	unsigned int depth;
 	size_t payload_size;
+	cpu_set_t cpus; /* that we may use */
 	unsigned int n_cpus; /* possible: queues */
 	unsigned int n_ents;
 	struct uring_ent *ents; /* owned, n_ents */
@@ -361,6 +373,37 @@ struct uring_ent *uring_find(struct uring *u, uint64_t unique)
 
 /* --- requests ------------------------------------------------------------- */
 
+static void pin(struct uring_ring *ring, bool loose)
+{
+	cpu_set_t set;
+
+	ring->streak = 0;
+	ring->loose = loose;
+	if (ring->cpu < 0)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET((size_t)ring->cpu, &set);
+	(void)sched_setaffinity(0, sizeof(set), loose ? &ring->u->cpus : &set);
+}
+
+static bool is_bulk(const struct proto_ring_header *h)
+{
+	uint32_t size;
+
+	if (h->in.opcode != PROTO_READ)
+		return false;
+	memcpy(&size, h->op_in + PROTO_READ_SIZE_OFF, sizeof(size));
+	return size >= BULK_SIZE;
+}
+
+static void choose_cpu(struct uring_ring *ring, const struct proto_ring_header *h)
+{
+	if (is_bulk(h) == ring->loose)
+		ring->streak = 0;
+	else if (++ring->streak >= (ring->loose ? BULK_END : BULK_READS))
+		pin(ring, !ring->loose);
+}
+
 static void handle_request(struct uring_ring *ring, struct uring_ent *ent)
 {
 	struct session *s = ring->u->s;
@@ -391,6 +434,7 @@ static void handle_request(struct uring_ring *ring, struct uring_ent *ent)
 	}
 	memcpy(at, &h->in, sizeof(h->in));
 	memcpy(at + sizeof(h->in), h->op_in, op);
+	choose_cpu(ring, h);
 	transport_dispatch(s, (void *)at, total, ent, NULL);
 }
 
@@ -544,13 +588,7 @@ static void *ring_thread(void *arg)
 	struct uring *u = ring->u;
 	int r, go;
 
-	if (ring->cpu >= 0) {
-		cpu_set_t set;
-
-		CPU_ZERO(&set);
-		CPU_SET((size_t)ring->cpu, &set);
-		(void)sched_setaffinity(0, sizeof(set), &set);
-	}
+	pin(ring, false);
 	r = ring_make(ring);
 	pthread_mutex_lock(&u->lock);
 	u->n_up++;
@@ -627,13 +665,12 @@ static int make_entry(struct uring *u, struct uring_ent *ent, unsigned int qid,
 static int plan(struct uring *u)
 {
 	unsigned int usable = 0, *ring_of, next = 0;
-	cpu_set_t set;
 	int r = 0;
 
-	CPU_ZERO(&set);
-	(void)sched_getaffinity(0, sizeof(set), &set);
+	CPU_ZERO(&u->cpus);
+	(void)sched_getaffinity(0, sizeof(u->cpus), &u->cpus);
 	for (unsigned int c = 0; c < u->n_cpus; c++)
-		usable += c < CPU_SETSIZE && CPU_ISSET(c, &set);
+		usable += c < CPU_SETSIZE && CPU_ISSET(c, &u->cpus);
 	u->n_rings = usable ? usable : 1;
 	u->n_ents = u->n_cpus * u->depth;
 	u->ents = calloc(u->n_ents, sizeof(*u->ents));
@@ -658,7 +695,7 @@ static int plan(struct uring *u)
 			r = -ENOMEM;
 	}
 	for (unsigned int c = 0; c < u->n_cpus; c++) {
-		if (c < CPU_SETSIZE && CPU_ISSET(c, &set)) {
+		if (c < CPU_SETSIZE && CPU_ISSET(c, &u->cpus)) {
 			u->rings[next].cpu = (int)c;
 			ring_of[c] = next++;
 		} else {
