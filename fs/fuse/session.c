@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -23,6 +24,8 @@
 
 #define MAX_THREADS 16
 #define DEFAULT_SPIN_US 40
+/* Descriptors that the table has room for from the start, if so many are allowed. */
+#define DESCRIPTORS 2048
 /* The kernel sends INIT at once; later than this it never comes. */
 #define INIT_TIMEOUT_MS 10000
 
@@ -93,6 +96,23 @@ out:
 	return r;
 }
 
+/*
+ * Once there are threads, the kernel waits for all CPUs (milliseconds) whenever
+ * the table of descriptors has to grow: 50 layers and the rings' descriptors
+ * are more than the 64 that it begins with.
+ */
+static void grow_descriptor_table(int fd)
+{
+	struct rlimit lim;
+	int last = DESCRIPTORS - 1, high;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur <= (rlim_t)last)
+		last = (int)lim.rlim_cur - 1;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, last);
+	if (high >= 0)
+		close(high);
+}
+
 int session_new(const struct session_config *cfg,
 		const struct fuse_lowlevel_ops *ops, void *userdata,
 		struct session **ret)
@@ -113,6 +133,7 @@ int session_new(const struct session_config *cfg,
 	r = s->event_fd < 0 ? -errno : 0;
 	if (r)
 		goto fail;
+	grow_descriptor_table(s->event_fd);
 	the_session = s;
 	transport_set_session(s);
 	fuse_set_log_func(libfuse_log);
