@@ -16,7 +16,8 @@ static const struct {
 	const struct command *cmd;
 	const char *heading;
 } table[] = {
-	{ NULL, NULL },
+	{ NULL, "Making and unmaking" },
+	{ &cmd_pack, NULL },
 };
 
 static const struct command *find(const char *a, const char *b, int *ret_words)
