@@ -73,7 +73,7 @@ static int take_history(struct image *img, char **ret_err)
 	return 0;
 }
 
-int image_take_config(struct image *img, char **ret_err)
+int image_take_platform(struct image *img, char **ret_err)
 {
 	const struct doc *d = &img->config;
 	int r;
@@ -85,6 +85,13 @@ int image_take_config(struct image *img, char **ret_err)
 		r = doc_string(d, d->json, "architecture", &img->arch, ret_err);
 	if (r == 0)
 		r = doc_string(d, d->json, "variant", &img->variant, ret_err);
+	return r;
+}
+
+int image_take_config(struct image *img, char **ret_err)
+{
+	int r = image_take_platform(img, ret_err);
+
 	if (r == 0)
 		r = take_diff_ids(img, ret_err);
 	if (r == 0)

@@ -135,6 +135,8 @@ void image_set_blob(struct image_layer *l, struct blob_at *at);
 int image_set_annotations(struct image_layer *l, const json_t *annotations, char **ret_err);
 /* What img->config says: platform, diff IDs (as many as layers, if there are layers), history. */
 int image_take_config(struct image *img, char **ret_err);
+/* The platform alone. */
+int image_take_platform(struct image *img, char **ret_err);
 
 /* --- the kinds: each fills @img, whose kind and ref are set ------------------- */
 
@@ -161,7 +163,5 @@ int image_from_storage(struct image *img, const struct reference *ref,
 
 /* Whether two names of an image mean the same: "x", "docker.io/library/x:latest". */
 bool reference_same(const char *a, const char *b);
-/* Manifest and config of one descriptor: of what img->media_type says. */
-int image_take_manifest(struct image *img, char **ret_err);
 
 #endif

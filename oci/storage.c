@@ -336,7 +336,6 @@ static int take_layers(struct image *img, const struct found *f, char **ret_err)
 static int take(struct image *img, const struct found *f, char **ret_err)
 {
 	const char *id = json_string_value(json_object_get(f->image, "id"));
-	unsigned n;
 	int r;
 
 	if (!is_id(id))
@@ -346,15 +345,9 @@ static int take(struct image *img, const struct found *f, char **ret_err)
 		r = read_documents(img, f, id, ret_err);
 	if (r < 0 || !img->config.json)
 		return r;
-	n = img->nlayer;
-	if (!strcmp(f->driver, "vfs")) {
-		json_t *ids =
-			json_object_get(json_object_get(img->config.json, "rootfs"), "diff_ids");
-
-		/* one directory for all of them: the history names layers that are not apart */
-		if (json_array_size(ids) != n)
-			return 0;
-	}
+	/* one directory for all layers: diff IDs and history name what is not apart */
+	if (!strcmp(f->driver, "vfs"))
+		return image_take_platform(img, ret_err);
 	return image_take_config(img, ret_err);
 }
 

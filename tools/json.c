@@ -109,7 +109,6 @@ static void put_base64(const unsigned char *p, size_t size)
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	size_t i;
 
-	(void)putchar('"');
 	for (i = 0; i < size; i += 3) {
 		uint32_t v = (uint32_t)p[i] << 16;
 
@@ -122,13 +121,29 @@ static void put_base64(const unsigned char *p, size_t size)
 		(void)putchar(i + 1 < size ? set[v >> 6 & 63] : '=');
 		(void)putchar(i + 2 < size ? set[v & 63] : '=');
 	}
+}
+
+void json_base64_begin(const char *key)
+{
+	begin(key);
+	(void)putchar('"');
+}
+
+void json_base64_add(const void *p, size_t size)
+{
+	put_base64(p, size);
+}
+
+void json_base64_end(void)
+{
 	(void)putchar('"');
 }
 
 void json_base64(const char *key, const void *p, size_t size)
 {
-	begin(key);
+	json_base64_begin(key);
 	put_base64(p, size);
+	json_base64_end();
 }
 
 void json_string(const char *key, const char *s)

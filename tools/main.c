@@ -16,6 +16,14 @@ static const struct {
 	const struct command *cmd;
 	const char *heading;
 } table[] = {
+	{ NULL, "Look into an image" },
+	{ &cmd_ls, NULL },
+	{ &cmd_tree, NULL },
+	{ &cmd_cat, NULL },
+	{ &cmd_stat, NULL },
+	{ &cmd_find, NULL },
+	{ &cmd_du, NULL },
+	{ &cmd_history, NULL },
 	{ NULL, "Making and unmaking" },
 	{ &cmd_pack, NULL },
 };

@@ -69,6 +69,10 @@ void json_bool(const char *key, bool v);
 void json_real(const char *key, double v);
 void json_digest(const char *key, const uint8_t sha256[32]); /* unknown: null */
 void json_base64(const char *key, const void *p, size_t size);
+/* The same in pieces, of which all but the last are multiples of three bytes. */
+void json_base64_begin(const char *key);
+void json_base64_add(const void *p, size_t size);
+void json_base64_end(void);
 
 /* Flushes stdout; -errno where something of it could not be written. */
 int out_flush(void);

@@ -84,8 +84,8 @@ static void show(struct progress *p, const struct timespec *now)
 			     out_size(p->total, b), p->files, out_size(rate, c), left,
 			     left[0] ? " left" : "");
 	else
-		n = snprintf(text, sizeof(text), "%s  %" PRIu64 " files  %s/s", out_size(p->done, a),
-			     p->files, out_size(rate, c));
+		n = snprintf(text, sizeof(text), "%s  %" PRIu64 " files  %s/s",
+			     out_size(p->done, a), p->files, out_size(rate, c));
 	if (!p->terminal) {
 		(void)fprintf(stderr, "%s: %s\n", p->what, text);
 		return;

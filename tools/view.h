@@ -24,8 +24,8 @@ struct view_range {
 };
 
 /*
- * Opens the tree of @ref as the command's options have it (--platform, --layers), with indexes
- * made where they are missing, and progress shown on a terminal. @range may be NULL: all.
+ * Opens the tree of @ref as the command's options have it (--platform, --layers), with
+ * indexes made where they are missing. @range may be NULL: all.
  * Says what is wrong itself: the exit code. *ret_image (may be NULL) is the
  * caller's to close, after the view.
  */
@@ -34,6 +34,8 @@ int view_open(struct cmd *c, const char *ref, const struct view_range *range, st
 /* The same of layers that are at hand: paths of indexes and directories, the lowest first. */
 int view_open_paths(const char *const *paths, unsigned n, struct view **ret, char **ret_err);
 void view_close(struct view *v); /* NULL is ignored */
+/* The paths of its layers, the lowest first; *ret_n (may be NULL) of them. */
+const char *const *view_paths(const struct view *v, unsigned *ret_n);
 
 /* A file of the tree: referred to until view_put(). */
 struct view_file {
@@ -52,6 +54,15 @@ int view_child(struct view *v, const struct view_file *dir, const char *name,
  */
 int view_lookup(struct view *v, const char *path, bool follow, struct view_file *ret);
 void view_put(struct view *v, const struct view_file *f);
+
+/*
+ * Whether two files are one file of one layer, and so the same in all but
+ * their place. False says nothing.
+ */
+bool view_same_file(struct view *va, const struct view_file *a, struct view *vb,
+		    const struct view_file *b);
+/* The layer that a file is of, counted from the lowest, from 0; of a directory the topmost. */
+int view_layer(struct view *v, const struct view_file *f);
 
 /* The entries of a directory, sorted as strcmp() has it; not "." and "..". */
 struct view_entry {
