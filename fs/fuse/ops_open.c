@@ -51,8 +51,12 @@ static void do_open(struct job *j)
 {
 	struct fuse_file_info fi = { .flags = j->flags };
 	struct passthrough_file f;
-	int r = passthrough_open(j->o->pt, j->ino, for_writing(j->flags), &f);
+	int r = 0;
 
+	if (for_writing(j->flags))
+		r = union_may_open(j->o->u, j->ino, j->flags & O_APPEND);
+	if (!r)
+		r = passthrough_open(j->o->pt, j->ino, for_writing(j->flags), &f);
 	if (r < 0) {
 		ops_reply(j->req, r);
 		return;

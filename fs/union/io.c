@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "fs/union/copydata.h"
@@ -130,12 +131,74 @@ ssize_t union_read_nowait(struct union_fs *u, uint64_t nodeid, void *buf, size_t
 	return do_read(u, nodeid, buf, size, off, true);
 }
 
+/* Whether @size bytes at @off of @fd are those at @buf. */
+static int same_bytes(int fd, const char *buf, size_t size, off_t off)
+{
+	char old[4096];
+
+	while (size) {
+		size_t want = size < sizeof(old) ? size : sizeof(old);
+		ssize_t n = sys_pread(fd, old, want, off);
+
+		if (n < 0)
+			return (int)n;
+		if (!n || memcmp(old, buf, (size_t)n) != 0)
+			return 0;
+		buf += n;
+		off += n;
+		size -= (size_t)n;
+	}
+	return 1;
+}
+
+/*
+ * A write to a file that is for appending only (chattr +a), which cannot be
+ * opened for other writes. The kernel, who does not know of that flag, may
+ * send what is there already along with what is new: it writes whole pages.
+ */
+static ssize_t write_at_end(struct union_fs *u, uint64_t nodeid, const char *buf, size_t size,
+			    off_t off)
+{
+	size_t old = 0;
+	struct statx st;
+	struct io io;
+	ssize_t n;
+	int fd, r = io_begin(u, nodeid, false, &io);
+
+	if (r < 0)
+		return r;
+	r = sys_fstatx(fdcache_fd(io.f), &st);
+	if (!r) {
+		if (!(st.stx_attributes & STATX_ATTR_APPEND) || (uint64_t)off > st.stx_size)
+			r = -EPERM;
+		else
+			old = st.stx_size - (uint64_t)off < size ? st.stx_size - (uint64_t)off :
+								   size;
+	}
+	if (!r && old) {
+		r = same_bytes(fdcache_fd(io.f), buf, old, off);
+		r = r < 0 ? r : r ? 0 :
+				    -EPERM;
+	}
+	if (r < 0 || old == size) {
+		io_end(u, &io);
+		return r < 0 ? r : (ssize_t)size;
+	}
+	fd = sys_reopen(fdcache_fd(io.f), O_WRONLY | O_APPEND);
+	n = fd < 0 ? fd : sys_pwrite(fd, buf + old, size - old, off + (off_t)old);
+	sys_close(fd);
+	io_end(u, &io);
+	return n < 0 ? (old ? (ssize_t)old : n) : n + (ssize_t)old;
+}
+
 ssize_t union_write(struct union_fs *u, uint64_t nodeid, const void *buf, size_t size, off_t off)
 {
 	ssize_t done = 0, n = 0;
 	struct io io;
 	int r = io_begin(u, nodeid, true, &io);
 
+	if (r == -EPERM)
+		return write_at_end(u, nodeid, buf, size, off);
 	if (r < 0)
 		return r;
 	while ((size_t)done < size) {
@@ -310,9 +373,22 @@ int union_fileattr(struct union_fs *u, uint64_t nodeid, unsigned long cmd, bool 
 		fd = flags_fd(u, n);
 		r = fd < 0 ? fd : sys_ioctl(fd, cmd, arg);
 	}
+	/* what may be written is asked at open() only: chattr +a and +i hold from now on */
+	if (!r && change)
+		fdcache_drop_kind(u, node_slot(u, n), FD_FILE_WRITE);
 	sys_close(fd);
 	unuse_node(u, n);
 	return r;
+}
+
+int union_may_open(struct union_fs *u, uint64_t nodeid, bool append)
+{
+	uint64_t bars = STATX_ATTR_IMMUTABLE | (append ? 0 : STATX_ATTR_APPEND);
+	struct statx st;
+	int r = union_getattr(u, nodeid, &st);
+
+	return r < 0 ? r : st.stx_attributes & bars ? -EPERM :
+						      0;
 }
 
 bool union_change_is_slow(struct union_fs *u, uint64_t nodeid)

@@ -179,6 +179,18 @@ static void foretell(struct union_fs *u, const struct union_attr *a, struct stat
 	set_time(&st->stx_ctime, &(struct timespec){ .tv_nsec = UTIME_NOW });
 }
 
+/* Nothing but the ctime, where it is still what it was @before. */
+static int touch_ctime(int fd, const struct statx *before)
+{
+	struct statx st;
+	int r = sys_fstatx(fd, &st);
+
+	if (r < 0 || st.stx_ctime.tv_sec != before->stx_ctime.tv_sec ||
+	    st.stx_ctime.tv_nsec != before->stx_ctime.tv_nsec)
+		return r;
+	return sys_fchown(fd, (uid_t)-1, (gid_t)-1);
+}
+
 /* Changes the upper file @fd. All that may fail comes before what cannot be undone. */
 static int change_fd(struct union_fs *u, struct node *n, int fd, const struct union_attr *a,
 		     bool cut, struct statx *ret)
@@ -193,6 +205,9 @@ static int change_fd(struct union_fs *u, struct node *n, int fd, const struct un
 		return r;
 	if (a->valid & UNION_SET_KILL_PRIV && !node_is_dir(n))
 		r = kill_priv_fd(u, n, fd, &a->who);
+	/* a chown(-1, -1) that finds nothing to take away is seen by the ctime */
+	if (!r && a->valid == UNION_SET_KILL_PRIV)
+		(void)touch_ctime(fd, &before);
 	if (!r && a->valid & (UNION_SET_MODE | UNION_SET_UID | UNION_SET_GID))
 		r = set_owner_mode(u, n, fd, a);
 	if (!r && a->valid & UNION_SET_SIZE && !cut)
@@ -277,7 +292,10 @@ static int changes_nothing(struct union_fs *u, struct node *n, const struct unio
 	 * would natively be refused, or a write through a descriptor that he was
 	 * given, cannot be told: the bits go, which is the safe side.
 	 */
-	return node_is_dir(n) || killed_mode(mode, ret->stx_gid, &a->who) == mode;
+	if (!node_is_dir(n) && killed_mode(mode, ret->stx_gid, &a->who) != mode)
+		return 0;
+	/* all that is left is the ctime, which is not worth a copy */
+	return !node_has(n, NODE_UPPER);
 }
 
 int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *a,

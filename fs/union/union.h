@@ -164,6 +164,13 @@ int union_statfs(struct union_fs *u, struct statfs *ret);
 int union_fileattr(struct union_fs *u, uint64_t nodeid, unsigned long cmd, bool change, void *arg);
 
 /*
+ * Whether chattr +i and +a let @nodeid be opened for writing, as far as @append:
+ * 0 or -EPERM. The kernel does not know of those flags; where it does not tell
+ * of its opens either, the writes are refused instead.
+ */
+int union_may_open(struct union_fs *u, uint64_t nodeid, bool append);
+
+/*
  * After a WRITE, fallocate or copy: removes setuid and setgid as the kernel
  * would have. @force: the writer has no CAP_FSETID. Returns 1 where the mode
  * that the kernel remembers is now wrong.
