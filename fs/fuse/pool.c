@@ -114,6 +114,7 @@ static int add_thread(struct pool *p)
 	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	(void)pthread_attr_setstacksize(&attr, 1U << 20);
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* a file that is mapped was cut short: lib/map.h */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&thread, &attr, worker, p);
 	if (r == 0) {

@@ -348,6 +348,7 @@ int transport_thread_create(pthread_t *ret, void *(*fn)(void *), void *arg,
 		return -r;
 	(void)pthread_attr_setstacksize(&attr, 1U << 20);
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* a file that is mapped was cut short: lib/map.h */
 	sigdelset(&all, TRANSPORT_SIGNAL);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(ret, &attr, fn, arg);
