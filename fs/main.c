@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fuse.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,6 +285,8 @@ int main(int argc, char **argv)
 	size_t i;
 	int r;
 
+	/* buffers come and go in all threads: what is large is given back when it goes */
+	(void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
 	log_init(program_invocation_short_name, LOG_INFO);
 	if (argc == 3 && !strcmp(argv[1], "--stats"))
 		return print_stats(argv[2]);

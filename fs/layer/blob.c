@@ -47,11 +47,13 @@ static int bad_frame(const struct index_frame *f, uint32_t frame, int r, const c
 {
 	if (r == -ENOMEM || r == -EAGAIN)
 		return r;
+	if (why == NULL || !*why)
+		why = strerror(-r);
 	(void)snprintf(last_why, sizeof(last_why),
 		       "frame %u of its blob (%llu bytes at %llu) %s", frame,
 		       (unsigned long long)f->stored, (unsigned long long)f->off,
-		       why && *why ? why : strerror(-r));
-	return -EIO;
+		       why);
+	return r;
 }
 
 int blob_open(const struct index *ix, const struct source *src, struct blob **ret)

@@ -12,6 +12,8 @@
 #define BUCKETS 4096
 /* Digests that are remembered for one entry; more are checked again. */
 #define MAX_VERIFIED 1024
+/* The largest buffer that is kept for the next: bytes. */
+#define SPARE_MAX (1U << 20)
 
 enum state {
 	LOADING,
@@ -41,6 +43,9 @@ static struct {
 	struct cache_entry *bucket[BUCKETS];
 	struct cache_entry *newest, *oldest;
 	size_t used, limit;
+	/* The last buffer that was thrown out: most frames are of one size. Not in use, not counted. */
+	uint8_t *spare;
+	size_t spare_size;
 	uint64_t next_id;
 	struct blobcache_counts n;
 } cache = {
@@ -121,11 +126,36 @@ static void lru_push(struct cache_entry *e)
 	cache.newest = e;
 }
 
+/* Keeps a buffer for the next that needs one like it: new pages cost as much as decompressing. */
+static void recycle(uint8_t *data, size_t size)
+{
+	if (size > cache.spare_size && size <= SPARE_MAX) {
+		uint8_t *old = cache.spare;
+
+		cache.spare = data;
+		cache.spare_size = size;
+		data = old;
+	}
+	free(data);
+}
+
+/* A buffer of @size bytes. */
+static uint8_t *buffer(size_t size)
+{
+	uint8_t *p = cache.spare;
+
+	if (!p || cache.spare_size < size || cache.spare_size / 2 > size)
+		return sys_malloc(size ? size : 1);
+	cache.spare = NULL;
+	cache.spare_size = 0;
+	return p;
+}
+
 /* Of one that nobody has or finds any more. */
 static void entry_free(struct cache_entry *e)
 {
 	cache.used -= cost(e->size);
-	free(e->data);
+	recycle(e->data, e->size);
 	free(e->offered);
 	free(e->verified);
 	free(e);
@@ -186,7 +216,7 @@ static struct cache_entry *entry_new(const struct cache_key *k, size_t size)
 
 	if (!e)
 		return NULL;
-	e->data = sys_malloc(size ? size : 1);
+	e->data = buffer(size);
 	if (!e->data) {
 		free(e);
 		return NULL;
@@ -405,6 +435,11 @@ void blobcache_drop(uint64_t blob)
 			}
 			e = cache.bucket[i];
 		}
+	}
+	if (!cache.used) {
+		free(cache.spare);
+		cache.spare = NULL;
+		cache.spare_size = 0;
 	}
 	unlock();
 }

@@ -16,7 +16,7 @@
 #include "lib/sys.h"
 
 #define PIECE (128U << 10) /* stored bytes that are read at a time */
-#define KEEP (2U << 20) /* the largest buffer that a thread keeps */
+#define KEEP (512U << 10) /* the largest buffer that a thread keeps */
 
 /* What a thread keeps between frames; freed when it ends. */
 struct scratch {
@@ -327,10 +327,10 @@ static int inflate_all(const void *in, size_t stored, void *out, size_t raw, con
 	(void)inflateEnd(&z);
 	if (r == Z_MEM_ERROR)
 		return -ENOMEM;
-	if (!z.avail_out)
-		return 0;
-	return bad(why, r == Z_DATA_ERROR ? "is damaged: it cannot be inflated" :
-					    "is shorter than it claims to be");
+	/* also where only the member's own checksum is wrong, after all of its bytes */
+	if (r == Z_DATA_ERROR)
+		return bad(why, "is damaged: it cannot be inflated");
+	return z.avail_out ? bad(why, "is shorter than it claims to be") : 0;
 }
 
 int frame_load(const struct source *blob, const struct index_frame *f, void *buf,
@@ -340,8 +340,10 @@ int frame_load(const struct source *blob, const struct index_frame *f, void *buf
 	size_t n;
 	int r = bounds(blob, f, why);
 
-	if (r < 0 || !f->raw)
+	if (r < 0)
 		return r;
+	if (!f->raw)
+		return frame_check(blob, f, why);
 	if (f->codec == INDEX_RAW) {
 		if (f->raw != f->stored) {
 			r = frame_check(blob, f, why);

@@ -405,7 +405,7 @@ static int refuse(char **ret_err, int r, const char *why, unsigned long long n)
 		char *s = sys_malloc(strlen(why) + 32);
 
 		if (s)
-			(void)snprintf(s, strlen(why) + 32, "%s (%llu)", why, n);
+			(void)snprintf(s, strlen(why) + 32, n ? "%s (%llu)" : "%s", why, n);
 		*ret_err = s;
 	}
 	return r;

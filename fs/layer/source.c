@@ -170,6 +170,7 @@ int source_open_blob(int dirfd, const uint8_t sha256[32], uint64_t size, struct 
 {
 	char name[REF_NAME_SIZE], blob[INDEX_BLOB_NAME_SIZE];
 	_cleanup_fd_ int fd = -1;
+	bool whole = false; /* a file of its own */
 	struct statx st;
 	int r;
 
@@ -184,6 +185,7 @@ int source_open_blob(int dirfd, const uint8_t sha256[32], uint64_t size, struct 
 		if (fd == -ENOENT && (!ret_err || !*ret_err))
 			return fail(ret_err, fd, "the blob %s is missing", blob);
 	} else if (fd >= 0) {
+		whole = true;
 		ret->size = size;
 	}
 	if (fd < 0)
@@ -192,7 +194,7 @@ int source_open_blob(int dirfd, const uint8_t sha256[32], uint64_t size, struct 
 	if (r < 0)
 		return r;
 	if (!S_ISREG(st.stx_mode) || ret->size != size || ret->off > st.stx_size ||
-	    size > st.stx_size - ret->off)
+	    size > st.stx_size - ret->off || (whole && st.stx_size != size))
 		return fail(ret_err, -EIO, "the blob %s is not of %" PRIu64 " bytes", blob, size);
 	ret->fd = steal_fd(&fd);
 	return 0;

@@ -5,13 +5,16 @@
  * operation has either not happened, and says so by that error, or has happened
  * in full; the same holds after a remount, and no descriptor or node is left.
  *
- * LDLIBS: -lcmocka
+ * With PACKED in the environment the lowers are indexes over blobs.
+ *
+ * LDLIBS: -lcmocka -lcrypto -lxxhash -lzstd -lz
  */
 #include "tests/unit/union.h"
 
 #include <dirent.h>
 
 #include "lib/sys.h"
+#include "tests/packed/packtree.h"
 
 #define MAX_CALLS 2000
 #define DUMP_SIZE 16384
@@ -119,6 +122,32 @@ static unsigned open_files(void)
 
 /* --- the operations ------------------------------------------------------------- */
 
+/* Packs the lowers as they are, once: they are the same every time. */
+static void pack_layers(void)
+{
+	static const char *const names[2] = { "l1.index", "l2.index" };
+	const struct packtree_conf conf = { .codec = INDEX_ZSTD, .frame = 4096 };
+	static char out[2][300];
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		if (!*out[i]) {
+			char path[300];
+			int fd;
+
+			(void)snprintf(out[i], sizeof(out[i]), "%s/packed%u", getenv("TESTTMP"), i);
+			assert_int_equal(mkdir(out[i], 0755), 0);
+			fd = open(out[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			(void)snprintf(path, sizeof(path), "%s/%.2s", fx.base, names[i]);
+			packtree(path, fd, "index", &conf);
+			assert_int_equal(close(fd), 0);
+			(void)strcat(out[i], "/index");
+		}
+		assert_int_equal(symlinkat(out[i], fx.dir, names[i]), 0);
+		fx.lowers[i] = names[i];
+	}
+}
+
 /* The layers that every operation starts from. */
 static void make_layers(void)
 {
@@ -129,6 +158,8 @@ static void make_layers(void)
 	make(&fx, "l1", "d d", "f d/mid middle", "w gone", "d whiteouts", "w whiteouts/a", NULL);
 	make(&fx, "up", "f upper upper-content", "d updir", "f updir/z z", "d upempty",
 	     "d upwhiteouts", "w upwhiteouts/a", "w upgone", NULL);
+	if (getenv("PACKED"))
+		pack_layers();
 }
 
 #define CREATED(call)                         \

@@ -22,6 +22,7 @@
 struct fixture {
 	char base[200];
 	int dir; /* of base */
+	const char *lowers[2]; /* names there: "l1", "l2", or indexes made of them */
 	struct union_config cfg;
 	struct union_fs *u;
 	uint64_t held[MAX_HELD];
@@ -83,7 +84,7 @@ __attribute__((sentinel)) static inline void make(struct fixture *f, const char 
 static inline int fx_try_open(struct fixture *f)
 {
 	char paths[4][256];
-	const char *const names[4] = { "l1", "l2", "up", "work" };
+	const char *const names[4] = { f->lowers[0], f->lowers[1], "up", "work" };
 	const char *const lower[2] = { paths[0], paths[1] };
 	_cleanup_free_ char *err = NULL;
 	unsigned i;
@@ -131,6 +132,8 @@ static inline void fx_init(struct fixture *f)
 {
 	memset(f, 0, sizeof(*f));
 	f->dir = unit_dir(f->base, sizeof(f->base));
+	f->lowers[0] = "l1";
+	f->lowers[1] = "l2";
 	assert_int_equal(mkdirat(f->dir, "l1", 0755), 0);
 	assert_int_equal(mkdirat(f->dir, "l2", 0755), 0);
 	assert_int_equal(mkdirat(f->dir, "up", 0755), 0);
