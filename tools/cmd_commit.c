@@ -81,10 +81,7 @@ static int read_options(struct cmd *c, struct commit_options *o)
 /* Go's name of this machine's processor, for an image without a base. */
 static const char *this_arch(void)
 {
-	static const char *const names[][2] = { { "x86_64", "amd64" }, { "aarch64", "arm64" },
-						{ "i686", "386" }, { "armv7l", "arm" },
-						{ "ppc64le", "ppc64le" }, { "s390x", "s390x" },
-						{ "riscv64", "riscv64" } };
+	static const char *const names[][2] = { { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "i686", "386" }, { "armv7l", "arm" }, { "ppc64le", "ppc64le" }, { "s390x", "s390x" }, { "riscv64", "riscv64" } };
 	static struct utsname u;
 
 	if (uname(&u) < 0)

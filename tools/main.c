@@ -26,6 +26,7 @@ static const struct {
 	{ &cmd_history, NULL },
 	{ NULL, "Making and unmaking" },
 	{ &cmd_pack, NULL },
+	{ &cmd_commit, NULL },
 };
 
 static const struct command *find(const char *a, const char *b, int *ret_words)

@@ -55,6 +55,21 @@ const char *out_rfc3339(int64_t sec, uint32_t nsec, char buf[OUT_TIME]);
 /* "file", "dir", "symlink", "fifo", "socket", "chardev", "blockdev" */
 const char *out_type(mode_t mode);
 
+/* jansson, which oci/ uses, has functions of some of these names: ours have others for the linker. */
+#define json_object out_json_object
+#define json_array out_json_array
+#define json_end out_json_end
+#define json_string out_json_string
+#define json_uint out_json_uint
+#define json_int out_json_int
+#define json_bool out_json_bool
+#define json_real out_json_real
+#define json_digest out_json_digest
+#define json_base64 out_json_base64
+#define json_base64_begin out_json_base64_begin
+#define json_base64_add out_json_base64_add
+#define json_base64_end out_json_base64_end
+
 /*
  * JSON. @key is NULL inside of an array and for the document itself. What is begun
  * is ended by json_end(); the last one also writes the newline.
