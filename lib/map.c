@@ -63,7 +63,8 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 			continue;
 		atomic_store(&atomic_load(&maps[i].map)->damaged, true);
 		to = (char *)info->si_addr - at % page;
-		if (mmap(to, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == to) {
+		if (mmap(to, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+		    to) {
 			errno = saved;
 			return;
 		}
@@ -75,7 +76,8 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 /* With the lock. Others may have put a handler of their own in place since the last time. */
 static int install(void)
 {
-	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK }, now;
+	struct sigaction sa = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction now;
 
 	page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	if (sigaction(SIGBUS, NULL, &now) < 0)

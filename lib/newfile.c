@@ -18,8 +18,8 @@ static void next_name(char *buf, size_t size)
 	struct timespec now;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
-	(void)snprintf(buf, size, ".plyfs.%x.%x.%x.part", (unsigned)getpid(), atomic_fetch_add(&seq, 1),
-		       (unsigned)now.tv_nsec);
+	(void)snprintf(buf, size, ".plyfs.%x.%x.%x.part", (unsigned)getpid(),
+		       atomic_fetch_add(&seq, 1), (unsigned)now.tv_nsec);
 }
 
 int newfile_begin(int dirfd, mode_t mode, struct newfile *ret)

@@ -27,6 +27,10 @@ static const struct {
 	{ NULL, "Making and unmaking" },
 	{ &cmd_pack, NULL },
 	{ &cmd_commit, NULL },
+	{ NULL, "Compare and check" },
+	{ &cmd_diff, NULL },
+	{ &cmd_verify, NULL },
+	{ &cmd_explore, NULL },
 };
 
 static const struct command *find(const char *a, const char *b, int *ret_words)

@@ -49,8 +49,9 @@ int view_root(struct view *v, struct view_file *ret);
 int view_child(struct view *v, const struct view_file *dir, const char *name,
 	       struct view_file *ret);
 /*
- * By path from the root, however it is written; ".." at the root is the root. Symlinks on the way are
- * followed inside of the tree, the last part too if @follow. -ELOOP after 40 of them.
+ * By path from the root, however it is written; ".." at the root is the root.
+ * Symlinks on the way are followed inside of the tree, the last part too if
+ * @follow. -ELOOP after 40 of them.
  */
 int view_lookup(struct view *v, const char *path, bool follow, struct view_file *ret);
 void view_put(struct view *v, const struct view_file *f);

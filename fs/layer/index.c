@@ -369,7 +369,8 @@ int index_chunk(const struct index *ix, uint32_t chunk, struct index_chunk *ret)
 				     .len = le64toh(d.len),
 				     .has_sha256 = le32toh(d.flags) & DISK_SHA256 };
 	memcpy(ret->sha256, d.sha256, 32);
-	if (index_frame(ix, ret->frame, &f) < 0 || ret->skip > f.raw || ret->len > f.raw - ret->skip)
+	if (index_frame(ix, ret->frame, &f) < 0 || ret->skip > f.raw ||
+	    ret->len > f.raw - ret->skip)
 		return -EIO;
 	return 0;
 }

@@ -346,8 +346,8 @@ static int walk(struct index_build *b, const char *path, uint32_t *ret_dir, cons
 			return walk(b, path, ret_dir, ret_name, ret_len, ret_err);
 		}
 		if (len > 255 && !(len <= 259 && !memcmp(part, WH, 4)))
-			return ib_fail(ret_err, -ENAMETOOLONG, "%.300s: a name is longer than 255 bytes",
-				       path);
+			return ib_fail(ret_err, -ENAMETOOLONG,
+				       "%.300s: a name is longer than 255 bytes", path);
 		if (!more_parts(p))
 			break;
 		if (len >= 4 && !memcmp(part, WH, 4))
@@ -356,7 +356,8 @@ static int walk(struct index_build *b, const char *path, uint32_t *ret_dir, cons
 		if (r == 0)
 			r = enter_dir(b, dir, str, &dir);
 		if (r == -ENOTDIR)
-			return ib_fail(ret_err, r, "%.300s: a part of the path is no directory", path);
+			return ib_fail(ret_err, r, "%.300s: a part of the path is no directory",
+				       path);
 		if (r < 0)
 			return r;
 	}
@@ -433,7 +434,8 @@ static int check_entry(const char *path, const struct index_entry *e, char **ret
 		return 0;
 	case S_IFLNK:
 		if (!e->target || !*e->target || strlen(e->target) > 4095)
-			return ib_fail(ret_err, -EINVAL, "%.300s: no such link target can be", path);
+			return ib_fail(ret_err, -EINVAL, "%.300s: no such link target can be",
+				       path);
 		return 0;
 	case S_IFDIR:
 	case S_IFCHR:
@@ -538,7 +540,8 @@ int index_build_add(struct index_build *b, const char *path, const struct index_
 		}
 		if (b->node[old].children)
 			return ib_fail(ret_err, -EISDIR,
-				       "%.300s: is a directory with entries, and then is none", path);
+				       "%.300s: is a directory with entries, and then is none",
+				       path);
 	}
 	r = new_node(b, &id);
 	if (r == 0)

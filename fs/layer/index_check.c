@@ -53,10 +53,11 @@ static int check_content(struct check *c, const struct index_inode *n)
 		r = index_extent(c->ix, n, at, &e);
 		if (r < 0 || (!e.hole && (index_chunk(c->ix, e.chunk, &k) < 0 ||
 					  index_frame(c->ix, k.frame, &f) < 0)))
-			return damaged(c, "inode %" PRIu32 ": its content at %" PRIu64 " is damaged",
+			return damaged(c, "inode %" PRIu32 ": content at %" PRIu64 " is damaged",
 				       n->ino, at);
 		if (e.off > at || e.off + e.len <= at)
-			return damaged(c, "inode %" PRIu32 ": its extents are out of order", n->ino);
+			return damaged(c, "inode %" PRIu32 ": its extents are out of order",
+				       n->ino);
 		at = e.off + e.len;
 	}
 	return 0;
@@ -88,17 +89,18 @@ static int check_entry(struct check *c, const struct index_inode *dir, uint32_t 
 	uint32_t hash;
 
 	if (index_dirent(c->ix, dir, i, &d) < 0)
-		return damaged(c, "entry %" PRIu32 " of directory %" PRIu32 " is damaged", i, dir->ino);
+		return damaged(c, "entry %" PRIu32 " of directory %" PRIu32 " is damaged", i,
+			       dir->ino);
 	hash = (uint32_t)XXH3_64bits(d.name, d.len);
 	if (hash < *last_hash || index_lookup(c->ix, dir->ino, d.name, d.len, &same) < 0 ||
 	    same.name != d.name || same.ino != d.ino)
-		return damaged(c, "entry %" PRIu32 " of directory %" PRIu32 " is out of order or double",
-			       i, dir->ino);
+		return damaged(c, "directory %" PRIu32 ": entry %" PRIu32 " is not in order",
+			       dir->ino, i);
 	*last_hash = hash;
 	if (d.whiteout)
 		return 0;
 	if (index_inode(c->ix, d.ino, &n) < 0 || (n.mode & S_IFMT) >> 12 != d.type)
-		return damaged(c, "\"%.*s\" in directory %" PRIu32 " does not have its inode's type",
+		return damaged(c, "\"%.*s\" in directory %" PRIu32 " has not its inode's type",
 			       (int)d.len, d.name, dir->ino);
 	if (S_ISDIR(n.mode)) {
 		if (c->names[d.ino])
