@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fs/fuse/daemon.h"
@@ -146,6 +147,17 @@ static void set_read_ahead(const struct options *o)
 	(void)fclose(f);
 }
 
+/* So that the counters are found by the mount: the kernel knows it without asking us. */
+static void note_mount(const struct start *s)
+{
+	struct statx st;
+
+	if (s->o->mount_fd < 0 &&
+	    statx(AT_FDCWD, s->o->mountpoint, AT_STATX_DONT_SYNC, STATX_INO, &st) == 0)
+		stats_gauge_set(s->ops->stats, STATS_MOUNT_DEV,
+				(int64_t)makedev(st.stx_dev_major, st.stx_dev_minor));
+}
+
 static int ready(void *arg)
 {
 	const struct start *s = arg;
@@ -156,6 +168,7 @@ static int ready(void *arg)
 		(void)passthrough_usable(s->ops->pt,
 					 fuse_session_fd(session_fuse(s->ops->session)));
 	set_read_ahead(o);
+	note_mount(s);
 	if (!o->foreground)
 		log_to_syslog();
 	return daemon_ready();

@@ -16,6 +16,10 @@ static const struct {
 	const struct command *cmd;
 	const char *heading;
 } table[] = {
+	{ NULL, "Mount" },
+	{ &cmd_mount, NULL },
+	{ &cmd_umount, NULL },
+	{ &cmd_stats, NULL },
 	{ NULL, "Look into an image" },
 	{ &cmd_ls, NULL },
 	{ &cmd_tree, NULL },
@@ -24,6 +28,7 @@ static const struct {
 	{ &cmd_find, NULL },
 	{ &cmd_du, NULL },
 	{ &cmd_history, NULL },
+	{ &cmd_index_info, NULL },
 	{ NULL, "Making and unmaking" },
 	{ &cmd_pack, NULL },
 	{ &cmd_commit, NULL },
@@ -31,6 +36,9 @@ static const struct {
 	{ &cmd_diff, NULL },
 	{ &cmd_verify, NULL },
 	{ &cmd_explore, NULL },
+	{ NULL, "The layer cache" },
+	{ &cmd_layers, NULL },
+	{ &cmd_layers_prune, NULL },
 };
 
 static const struct command *find(const char *a, const char *b, int *ret_words)

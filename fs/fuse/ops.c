@@ -119,39 +119,29 @@ void ops_reply_attr(fuse_req_t req, int r, uint64_t ino, const struct statx *st)
 
 /* --- jobs ---------------------------------------------------------------- */
 
-struct late {
-	struct job j;
-	struct transport_wait wait;
-};
-
 static void job_late(void *arg)
 {
-	struct late *late = arg;
+	struct job *j = arg;
 
-	if (transport_wait_end(&late->wait))
-		late->j.fn(&late->j);
-	free(late);
+	j->fn(j);
+	free(j);
 }
 
 void job_run(struct job *j, bool slow)
 {
-	struct late *late;
-	bool ours = true;
+	struct job *late;
 
 	if (slow) {
 		late = sys_malloc(sizeof(*late));
 		if (late && transport_hold() == 0) {
-			late->j = *j;
-			transport_wait_begin(&late->wait, j->req);
+			*late = *j;
 			if (pool_submit(j->o->pool, job_late, late) == 0)
 				return;
-			ours = transport_wait_end(&late->wait);
 		}
 		free(late);
 	}
 	/* quick, or no worker to be had */
-	if (ours)
-		j->fn(j);
+	j->fn(j);
 }
 
 void ops_inval_attr(struct ops *o, uint64_t ino)
@@ -226,7 +216,6 @@ void ops_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_background = o->max_background ? o->max_background : 64;
 	conn->congestion_threshold =
 		o->congestion_threshold ? o->congestion_threshold : conn->max_background * 3 / 4;
-	/* the transport sees to it */
 	conn->no_interrupt = 1;
 }
 

@@ -89,7 +89,11 @@ static const char *const gauge_name[STATS_N_GAUGES] = {
 	[STATS_PACKED_HITS] = "packed_hits",
 	[STATS_PACKED_MISSES] = "packed_misses",
 	[STATS_PACKED_LOADED] = "packed_loaded",
+	[STATS_MOUNT_DEV] = "mount_dev",
 };
+
+/* What the counters are in: open for others to find. */
+static int open_fd = -1;
 
 static uint64_t realtime_ns(void)
 {
@@ -143,19 +147,29 @@ static void fill(struct stats_file *f)
 	f->magic = STATS_MAGIC;
 }
 
+/* Memory that others can find; -1 where there is no such thing. */
+static int create_memory(void)
+{
+	int fd = memfd_create(STATS_MEMFD, MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, sizeof(struct stats_file))) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 int stats_open(const char *path, struct stats **ret)
 {
-	int fd = -1, r = 0;
+	int fd, r = 0;
 	char *tmp = NULL;
 	void *p;
 
-	if (path) {
-		fd = create_file(path, &tmp);
-		if (fd < 0)
-			return fd;
-	}
+	fd = path ? create_file(path, &tmp) : create_memory();
+	if (path && fd < 0)
+		return fd;
 	p = mmap(NULL, sizeof(struct stats), PROT_READ | PROT_WRITE,
-		 MAP_SHARED | (path ? 0 : MAP_ANONYMOUS), fd, 0);
+		 MAP_SHARED | (fd >= 0 ? 0 : MAP_ANONYMOUS), fd, 0);
 	if (p == MAP_FAILED) {
 		r = -errno;
 	} else {
@@ -168,11 +182,14 @@ int stats_open(const char *path, struct stats **ret)
 	if (r && tmp)
 		(void)unlink(tmp);
 	free(tmp);
-	if (fd >= 0)
-		close(fd);
-	if (r == 0)
-		*ret = p;
-	return r;
+	if (r) {
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	open_fd = fd;
+	*ret = p;
+	return 0;
 }
 
 void stats_close(struct stats *st)
@@ -181,6 +198,9 @@ void stats_close(struct stats *st)
 		return;
 	atomic_store(&st->f.end_ns, realtime_ns());
 	munmap(st, sizeof(*st));
+	if (open_fd >= 0)
+		close(open_fd);
+	open_fd = -1;
 }
 
 static void add(_Atomic uint64_t *counter, uint64_t n)

@@ -59,6 +59,7 @@ enum stats_gauge {
 	STATS_PACKED_HITS, /* frames found there */
 	STATS_PACKED_MISSES, /* and not */
 	STATS_PACKED_LOADED, /* bytes decompressed */
+	STATS_MOUNT_DEV, /* st_dev of the mount; 0: not known */
 	STATS_N_GAUGES,
 };
 
@@ -86,8 +87,11 @@ struct stats; /* = the mapping */
 
 /*
  * New counters, all zero, in @path (replaced by rename if it exists; mode 0644
- * less umask), or in anonymous memory when @path is NULL.
+ * less umask), or in memory when @path is NULL: a memfd named STATS_MEMFD. Either stays
+ * open, so that whoever may look at this process finds it among its descriptors
+ * (plyctl stats). Once in a process.
  */
+#define STATS_MEMFD "plyfs-stats"
 int stats_open(const char *path, struct stats **ret);
 /* Unmap; the file stays, with end_ns set. NULL is fine. */
 void stats_close(struct stats *st);

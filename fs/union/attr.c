@@ -297,11 +297,11 @@ int attr_get(struct union_fs *u, struct node *n, struct statx *ret)
 	for (tries = 0; tries < locate_tries(u); tries++) {
 		if (tries)
 			locate_wait(tries);
-		r = locate_stat(u, n, &p, ret);
+		r = locate(u, n, &p);
 		if (r < 0)
 			return r;
 		d = fdcache_dir(p.dir);
-		r = r == 1 ? 0 : d->layer->ops->stat(d, p.name, ret);
+		r = d->layer->ops->stat(d, p.name, ret);
 		/* gone, or another file: a rename came between */
 		if (p.upper && *p.name && (r == -ENOENT || (!r && ret->stx_ino != node_upper_ino(n)))) {
 			place_put(u, &p);

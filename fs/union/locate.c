@@ -402,14 +402,6 @@ static int locate_by_name(struct union_fs *u, struct node *n, unsigned i, struct
 
 int locate(struct union_fs *u, struct node *n, struct place *ret)
 {
-	struct statx st;
-	int r = locate_stat(u, n, ret, &st);
-
-	return r < 0 ? r : 0;
-}
-
-int locate_stat(struct union_fs *u, struct node *n, struct place *ret, struct statx *ret_st)
-{
 	int r, tries;
 	unsigned i;
 
@@ -423,6 +415,8 @@ int locate_stat(struct union_fs *u, struct node *n, struct place *ret, struct st
 		if (r <= 0)
 			return r;
 		for (i = 0;; i++) {
+			struct statx st;
+
 			r = locate_by_name(u, n, i, ret);
 			if (r == -ENOENT)
 				break;
@@ -432,9 +426,9 @@ int locate_stat(struct union_fs *u, struct node *n, struct place *ret, struct st
 				return r;
 			if (!ret->upper)
 				return 0;
-			r = sys_statx(fdcache_fd(ret->dir), ret->name, AT_SYMLINK_NOFOLLOW, ret_st);
-			if (r == 0 && ret_st->stx_ino == node_upper_ino(n))
-				return 1;
+			r = sys_statx(fdcache_fd(ret->dir), ret->name, AT_SYMLINK_NOFOLLOW, &st);
+			if (r == 0 && st.stx_ino == node_upper_ino(n))
+				return 0;
 			place_put(u, ret);
 			if (r < 0 && r != -ENOENT)
 				return r;

@@ -208,8 +208,6 @@ int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plu
  * better done by a thread that may take its time.
  */
 bool union_change_is_slow(struct union_fs *u, uint64_t nodeid);
-/* The same of what @name in @parent is, which is to be renamed. */
-bool union_name_is_slow(struct union_fs *u, uint64_t parent, const char *name);
 
 /* 1 where the file is in the upper, which it never leaves again; 0 where it is not yet. */
 int union_in_upper(struct union_fs *u, uint64_t nodeid);
