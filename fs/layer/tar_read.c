@@ -170,6 +170,11 @@ static int check_time(struct tar_read *t, struct tar_item *i, char **ret_err)
 	i->e.mtime = archive_entry_mtime(t->e);
 	if (nsec < 0 || nsec > 999999999)
 		return fail(t, ret_err, -EINVAL, "its time has %ld nanoseconds", nsec);
+	/* libarchive gives -1.25 as -1 and 25 hundredths, where -2 and 75 are meant */
+	if (i->e.mtime < 0 && nsec) {
+		i->e.mtime--;
+		nsec = 1000000000 - nsec;
+	}
 	i->e.mtime_nsec = (uint32_t)nsec;
 	return 0;
 }
