@@ -74,6 +74,10 @@ const char *out_type(mode_t mode);
  * JSON. @key is NULL inside of an array and for the document itself. What is begun
  * is ended by json_end(); the last one also writes the newline.
  */
+#define json_object out_json_object /* jansson has these four too, and oci/ calls them: */
+#define json_array out_json_array /* by their names here it would get ours */
+#define json_string out_json_string
+#define json_real out_json_real
 void json_object(const char *key);
 void json_array(const char *key);
 void json_end(void);
