@@ -32,6 +32,7 @@ static const struct {
 	{ NULL, "Making and unmaking" },
 	{ &cmd_pack, NULL },
 	{ &cmd_commit, NULL },
+	{ &cmd_convert, NULL },
 	{ NULL, "Compare and check" },
 	{ &cmd_diff, NULL },
 	{ &cmd_verify, NULL },
