@@ -18,6 +18,9 @@
  *	data		16 MiB; byte i is (i * 167 + (i >> 8)) & 0xff. Reads give
  *			that; a write of anything else is EIO. No page cache
  *	held		the same, but written and read in a worker
+ *	floor-read	64 MiB of nothing in particular, cached by the kernel: what
+ *			it takes to read a file if the daemon does nothing
+ *	floor-write	empty; what is written is dropped, for the same purpose
  *	dying		a lookup ends the daemon by SIGKILL
  */
 #include <errno.h>
@@ -41,12 +44,15 @@
 #include "lib/log.h"
 
 #define DATA_SIZE (16L << 20)
+#define FLOOR_SIZE (64L << 20)
 
 enum ino { ROOT = 1,
 	   NULLS,
 	   WARM,
 	   DATA,
-	   HELD };
+	   HELD,
+	   FLOOR_READ,
+	   FLOOR_WRITE };
 
 static struct pool *pool;
 static const char *fail_at = "";
@@ -62,6 +68,8 @@ static void fill_attr(fuse_ino_t ino, struct stat *st)
 	st->st_gid = getgid();
 	if (ino == DATA || ino == HELD)
 		st->st_size = DATA_SIZE;
+	else if (ino == FLOOR_READ)
+		st->st_size = FLOOR_SIZE;
 }
 
 static unsigned char pattern(off_t i)
@@ -143,6 +151,10 @@ static void nullfs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		reply_entry(req, DATA);
 	} else if (strcmp(name, "held") == 0) {
 		reply_entry(req, HELD);
+	} else if (strcmp(name, "floor-read") == 0) {
+		reply_entry(req, FLOOR_READ);
+	} else if (strcmp(name, "floor-write") == 0) {
+		reply_entry(req, FLOOR_WRITE);
 	} else if (strncmp(name, "slow", 4) == 0) {
 		submit(req, slow_lookup,
 		       (struct job){ .req = req, .ms = strtol(name + 4, NULL, 10) });
@@ -236,6 +248,8 @@ static void nullfs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       (struct job){ .req = req, .size = size, .off = off });
 	else if (ino == DATA)
 		do_read(req, size, off);
+	else if (ino == FLOOR_READ)
+		fuse_reply_buf(req, transport_reply_buf(size), size);
 	else
 		fuse_reply_buf(req, NULL, 0);
 }
@@ -251,6 +265,8 @@ static void nullfs_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t
 				     .buf = buf,
 				     .size = size,
 				     .off = off });
+	else if (ino == FLOOR_WRITE)
+		fuse_reply_write(req, size);
 	else
 		do_write(req, buf, size, off);
 }
@@ -274,6 +290,7 @@ static void nullfs_init(void *userdata, struct fuse_conn_info *conn)
 	(void)userdata;
 	fuse_set_feature_flag(conn, FUSE_CAP_PARALLEL_DIROPS);
 	fuse_unset_feature_flag(conn, FUSE_CAP_ATOMIC_O_TRUNC);
+	conn->max_write = 512 << 10; /* as plyfs */
 	conn->no_interrupt = 1;
 	if (strcmp(fail_at, "init") == 0)
 		conn->want_ext |= 1ULL << 63; /* libfuse refuses */
