@@ -185,7 +185,8 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
 	(void)fi_in;
 	(void)fi_out;
 	(void)flags;
-	job_run(&j, wait || len > 1 << 20 || union_change_is_slow(o->u, out));
+	job_run(&j, wait || len > 1 << 20 || union_read_is_slow(o->u, in) ||
+			    union_change_is_slow(o->u, out));
 }
 
 static void do_fsync(struct job *j)

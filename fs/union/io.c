@@ -391,6 +391,13 @@ int union_may_open(struct union_fs *u, uint64_t nodeid, bool append)
 						      0;
 }
 
+/* Whether the content of @n must be decompressed. */
+static bool in_packed(struct union_fs *u, struct node *n)
+{
+	return S_ISREG(n->mode) && !node_has(n, NODE_UPPER) && n->layer &&
+	       u->lower[n->layer - 1]->ops->by_ino;
+}
+
 bool union_change_is_slow(struct union_fs *u, uint64_t nodeid)
 {
 	struct node *n = use_node(u, nodeid);
@@ -401,7 +408,20 @@ bool union_change_is_slow(struct union_fs *u, uint64_t nodeid)
 		return false;
 	if (S_ISREG(n->mode) && !node_has(n, NODE_UPPER) &&
 	    u->writable)
-		slow = union_getattr(u, nodeid, &st) == 0 && st.stx_size > SLOW_COPY;
+		slow = union_getattr(u, nodeid, &st) == 0 &&
+		       st.stx_size > (in_packed(u, n) ? 0 : SLOW_COPY);
+	unuse_node(u, n);
+	return slow;
+}
+
+bool union_read_is_slow(struct union_fs *u, uint64_t nodeid)
+{
+	struct node *n = use_node(u, nodeid);
+	bool slow;
+
+	if (!n)
+		return false;
+	slow = in_packed(u, n);
 	unuse_node(u, n);
 	return slow;
 }

@@ -205,9 +205,12 @@ int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plu
 
 /*
  * Whether a change of this node would first copy so many bytes up that it is
- * better done by a thread that may take its time.
+ * better done by a thread that may take its time; of a packed layer any bytes.
  */
 bool union_change_is_slow(struct union_fs *u, uint64_t nodeid);
+
+/* Whether reading this node without union_read_nowait() may take its time. */
+bool union_read_is_slow(struct union_fs *u, uint64_t nodeid);
 
 /* 1 where the file is in the upper, which it never leaves again; 0 where it is not yet. */
 int union_in_upper(struct union_fs *u, uint64_t nodeid);
