@@ -55,7 +55,12 @@ struct union_cred ops_cred(fuse_req_t req)
 {
 	const struct fuse_ctx *c = fuse_req_ctx(req);
 
-	return (struct union_cred){ .uid = c->uid, .gid = c->gid, .umask = c->umask };
+	return (struct union_cred){
+		.uid = c->uid,
+		.gid = c->gid,
+		.umask = c->umask,
+		.pid = c->pid,
+	};
 }
 
 void ops_reply(fuse_req_t req, int r)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Changes of attributes, and the clearing of setuid and setgid. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "fs/union/attr.h"
@@ -86,12 +88,51 @@ static int set_owner_mode(struct union_fs *u, struct node *n, int fd, const stru
 	return r;
 }
 
+/*
+ * Whether @who is in group @gid. What cannot be found out is a no, which takes
+ * setgid away: the safe side. Seldom asked: of setgid without group execution.
+ */
+static bool in_group(const struct union_cred *who, gid_t gid)
+{
+	char path[32], buf[16384], *p, *end;
+	ssize_t n;
+	int fd;
+
+	if (who->gid == gid)
+		return true;
+	if (!who->pid)
+		return false;
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)who->pid);
+	fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	if (fd < 0)
+		return false;
+	n = sys_pread(fd, buf, sizeof(buf) - 1, 0);
+	sys_close(fd);
+	if (n <= 0)
+		return false;
+	buf[n] = 0;
+	p = strstr(buf, "\nGroups:");
+	if (!p)
+		return false;
+	for (p += strlen("\nGroups:");; p = end) {
+		unsigned long g;
+
+		p += strspn(p, " \t");
+		g = strtoul(p, &end, 10);
+		if (end == p)
+			return false;
+		/* a number that was cut off is none */
+		if (g == gid && *end)
+			return true;
+	}
+}
+
 /* @mode (of a file of group @gid) after @who has changed the file, or tried chown(-1, -1). */
 static mode_t killed_mode(mode_t mode, gid_t gid, const struct union_cred *who)
 {
 	mode &= 07777 & ~(mode_t)S_ISUID;
 	/* without group execution it stays for those it could be set by */
-	if (mode & S_IXGRP || (who->uid != 0 && who->gid != gid))
+	if (mode & S_ISGID && (mode & S_IXGRP || (who->uid != 0 && !in_group(who, gid))))
 		mode &= ~(mode_t)S_ISGID;
 	return mode;
 }

@@ -81,6 +81,7 @@ struct union_cred {
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
+	pid_t pid; /* asked for the groups it is in beside @gid; 0: unknown */
 };
 
 /* A looked-up name. @nodeid 0: it does not exist, which may be remembered. */
