@@ -13,17 +13,11 @@
 #include "fs/layer/layer.h"
 #include "fs/union/attr.h"
 #include "lib/cleanup.h"
+#include "lib/linkmap.h"
 #include "lib/sys.h"
 #include "oci/commit_xattr.h"
 
 enum { BUF = 256 << 10 };
-
-/* The first name of a file that has several. */
-struct first {
-	uint64_t ino;
-	uint32_t dev_major, dev_minor;
-	char *path; /* owned; NULL: no slot */
-};
 
 struct walk {
 	struct commit_tar *o;
@@ -32,8 +26,7 @@ struct walk {
 	char path[PATH_MAX];
 	size_t len;
 	uint8_t *buf; /* owned */
-	struct first *links; /* owned: a hash table */
-	size_t n_links, mask;
+	struct linkmap *links; /* owned */
 	char **ret_err;
 };
 
@@ -170,62 +163,6 @@ static int list(struct walk *w, const struct layer_dir *dir, struct names *n)
 	return n->n ? find_whiteouts(w, dir, n) : 0;
 }
 
-/* --- links ------------------------------------------------------------------------ */
-
-static struct first *link_slot(struct first *t, size_t mask, const struct statx *st)
-{
-	size_t i = (st->stx_ino * 0x9e3779b97f4a7c15ULL >> 20) & mask;
-
-	while (t[i].path && (t[i].ino != st->stx_ino || t[i].dev_major != st->stx_dev_major ||
-			     t[i].dev_minor != st->stx_dev_minor))
-		i = (i + 1) & mask;
-	return &t[i];
-}
-
-static int grow_links(struct walk *w)
-{
-	size_t mask = w->mask ? 2 * w->mask + 1 : 255;
-	struct first *t = sys_calloc(mask + 1, sizeof(*t));
-
-	if (!t)
-		return -ENOMEM;
-	for (size_t i = 0; w->links && i <= w->mask; i++) {
-		struct statx st = { .stx_ino = w->links[i].ino, .stx_dev_major = w->links[i].dev_major, .stx_dev_minor = w->links[i].dev_minor };
-
-		if (w->links[i].path)
-			*link_slot(t, mask, &st) = w->links[i];
-	}
-	free(w->links);
-	w->links = t;
-	w->mask = mask;
-	return 0;
-}
-
-/* The first name of the file in *ret; NULL: this is it. */
-static int find_first(struct walk *w, const struct statx *st, const char **ret)
-{
-	struct first *f;
-	int r;
-
-	*ret = NULL;
-	if (st->stx_nlink < 2)
-		return 0;
-	r = !w->links || w->n_links > w->mask / 2 ? grow_links(w) : 0;
-	if (r < 0)
-		return r;
-	f = link_slot(w->links, w->mask, st);
-	if (f->path) {
-		*ret = f->path;
-		return 0;
-	}
-	f->ino = st->stx_ino;
-	f->dev_major = st->stx_dev_major;
-	f->dev_minor = st->stx_dev_minor;
-	f->path = sys_strdup(w->path);
-	w->n_links++;
-	return f->path ? 0 : -ENOMEM;
-}
-
 /* --- entries ---------------------------------------------------------------------- */
 
 static int put_mark(struct walk *w, const char *prefix, const char *name)
@@ -325,7 +262,7 @@ static int put_entry(struct walk *w, const struct layer_dir *dir, const char *na
 		return told(w, "a socket");
 	r = check_whole(w, dir, name, st.stx_mode);
 	if (r == 0 && !S_ISDIR(st.stx_mode))
-		r = find_first(w, &st, &e.link);
+		r = linkmap_first(&w->links, &st, w->path, &e.link);
 	if (r < 0)
 		return r;
 	e.mode = st.stx_mode;
@@ -421,9 +358,7 @@ int commit_tar(const char *upper, struct commit_tar *o, struct tar_write *w, cha
 	if (r == 0)
 		r = tar_write_end(w);
 	layer_close(k.l);
-	for (size_t i = 0; k.links && i <= k.mask; i++)
-		free(k.links[i].path);
-	free(k.links);
+	linkmap_free(k.links);
 	free(k.buf);
 	return r;
 }

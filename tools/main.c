@@ -31,6 +31,7 @@ static const struct {
 	{ &cmd_index_info, NULL },
 	{ NULL, "Making and unmaking" },
 	{ &cmd_pack, NULL },
+	{ &cmd_unpack, NULL },
 	{ &cmd_commit, NULL },
 	{ &cmd_convert, NULL },
 	{ NULL, "Compare and check" },

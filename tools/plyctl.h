@@ -89,6 +89,6 @@ int cmd_exit_code(int r);
 
 extern const struct command cmd_mount, cmd_umount, cmd_ls, cmd_tree, cmd_cat, cmd_stat, cmd_find,
 	cmd_du, cmd_history, cmd_index_info, cmd_layers, cmd_layers_prune, cmd_stats, cmd_pack,
-	cmd_commit, cmd_convert, cmd_diff, cmd_verify, cmd_explore;
+	cmd_unpack, cmd_commit, cmd_convert, cmd_diff, cmd_verify, cmd_explore;
 
 #endif

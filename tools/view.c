@@ -395,6 +395,11 @@ void view_list_free(struct view *v, struct view_entry *e, size_t n)
 	free(e);
 }
 
+off_t view_seek(struct view *v, const struct view_file *f, off_t off, int whence)
+{
+	return union_lseek(v->u, f->id, off, whence);
+}
+
 ssize_t view_read(struct view *v, const struct view_file *f, void *buf, size_t size, off_t off)
 {
 	return union_read(v->u, f->id, buf, size, off);

@@ -73,6 +73,8 @@ struct view_entry {
 int view_list(struct view *v, const struct view_file *dir, struct view_entry **ret, size_t *ret_n);
 void view_list_free(struct view *v, struct view_entry *e, size_t n);
 
+/* As lseek(2) with SEEK_DATA and SEEK_HOLE. */
+off_t view_seek(struct view *v, const struct view_file *f, off_t off, int whence);
 /* As pread(2); the target, malloc'ed; as getxattr(2) and listxattr(2) with size 0. */
 ssize_t view_read(struct view *v, const struct view_file *f, void *buf, size_t size, off_t off);
 int view_readlink(struct view *v, const struct view_file *f, char **ret);

@@ -241,6 +241,7 @@ static int check_digest(const uint8_t *want, const uint8_t *is, const char *what
 		return 0;
 	index_blob_name(want, a);
 	index_blob_name(is, b);
+	a[6] = b[6] = ':'; /* as images write them */
 	return fail(ret_err, -EBADMSG, "the %s is %s, and should be %s", what, b, a);
 }
 
