@@ -190,9 +190,13 @@ format: ; clang-format -i $$(git ls-files '*.c' '*.h')
 
 manpages := $(wildcard doc/*.1 doc/*.5 doc/*.8)
 alias := $(DESTDIR)$(BINDIR)/fuse-overlayfs
+# Completions: files of contrib/completions and where they go, below share.
+share := $(DESTDIR)$(PREFIX)/share
+completions := plyctl.bash:bash-completion/completions/plyctl \
+	_plyctl:zsh/site-functions/_plyctl plyctl.fish:fish/vendor_completions.d/plyctl.fish
 install: all
 	install -d '$(DESTDIR)$(BINDIR)' '$(helpers)'
-	install -m 755 '$(BUILD)/plyfs' '$(DESTDIR)$(BINDIR)/plyfs'
+	install -m 755 '$(BUILD)/plyfs' '$(BUILD)/plyctl' '$(DESTDIR)$(BINDIR)'
 	ln -sfn '$(BINDIR)/plyfs' '$(helpers)/fuse-overlayfs'
 ifdef FUSE_OVERLAYFS
 	@if [ -e '$(alias)' ] && [ "$$(readlink '$(alias)')" != plyfs ]; then \
@@ -201,13 +205,16 @@ ifdef FUSE_OVERLAYFS
 endif
 	for page in $(manpages); do \
 		install -Dm 644 -t '$(DESTDIR)$(MANDIR)'/man$${page##*.} $$page || exit; done
+	for c in $(completions); do \
+		install -Dm 644 contrib/completions/$${c%%:*} '$(share)'/$${c#*:} || exit; done
 
 uninstall:
-	rm -f '$(DESTDIR)$(BINDIR)/plyfs' '$(helpers)/fuse-overlayfs'
+	rm -f '$(DESTDIR)$(BINDIR)/plyfs' '$(DESTDIR)$(BINDIR)/plyctl' '$(helpers)/fuse-overlayfs'
 	[ ! -d '$(helpers)' ] || rmdir '$(helpers)'
 	[ "$$(readlink '$(alias)')" != plyfs ] || rm -f '$(alias)'
 	for page in $(manpages); do \
 		rm -f '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/}; done
+	for c in $(completions); do rm -f '$(share)'/$${c#*:}; done
 
 clean:
 	rm -rf $(dir $(wildcard build*/flags)) '$(BUILD)'

@@ -34,7 +34,8 @@ int digest_parse(const char *s, uint8_t ret[DIGEST_SIZE])
 			return -EINVAL;
 		ret[i] = (uint8_t)(hi << 4 | lo);
 	}
-	return 0;
+	/* with us it means "unknown"; nobody has bytes of that digest */
+	return digest_known(ret) ? 0 : -EINVAL;
 }
 
 void digest_string(const uint8_t d[DIGEST_SIZE], char ret[DIGEST_STRING_SIZE])

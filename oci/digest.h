@@ -12,7 +12,7 @@
 #define DIGEST_SIZE 32 /* bytes of a SHA-256 */
 #define DIGEST_STRING_SIZE (7 + 64 + 1)
 
-/* -EINVAL: no digest; -EPROTONOSUPPORT: one of an algorithm other than SHA-256. */
+/* -EINVAL: no digest, or all zero; -EPROTONOSUPPORT: one of an algorithm other than SHA-256. */
 int digest_parse(const char *s, uint8_t ret[DIGEST_SIZE]);
 void digest_string(const uint8_t d[DIGEST_SIZE], char ret[DIGEST_STRING_SIZE]);
 /* All zero: unknown. */

@@ -82,6 +82,15 @@ static int from_file(struct image *img, const struct reference *ref, char **ret_
 	return 0;
 }
 
+static bool only_layout(const struct blobs *b)
+{
+	struct blob_at at = { 0 };
+	int r = blobs_find(b, "manifest.json", &at, NULL);
+
+	free(at.path);
+	return r == -ENOENT && blobs_has(b, "index.json");
+}
+
 static int fill(struct image *img, const struct reference *ref, const struct platform *want,
 		char **ret_err)
 {
@@ -103,7 +112,8 @@ static int fill(struct image *img, const struct reference *ref, const struct pla
 	}
 	if (r < 0)
 		return r;
-	if (ref->kind == IMAGE_DOCKER_ARCHIVE && blobs_has(&b, "manifest.json"))
+	/* without manifest.json it is an OCI layout alone */
+	if (ref->kind == IMAGE_DOCKER_ARCHIVE && !only_layout(&b))
 		r = image_from_docker(img, &b, ref, want, ret_err);
 	else
 		r = image_from_layout(img, &b, ref, want, ret_err);

@@ -2,6 +2,7 @@
 /* Command lines of plyctl: parsing by a command's table, help, complaints. */
 #include "tools/plyctl.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -124,6 +125,9 @@ int cmd_exit_code(int r)
 
 int cmd_fail(int r, char *err, const char *what)
 {
+	/* named once is enough */
+	if (what && err && strstr(err, what))
+		what = NULL;
 	cmd_say("%s%s%s", what ? what : "", what ? ": " : "", err ? err : strerror(-r));
 	free(err);
 	return cmd_exit_code(r);
@@ -268,6 +272,9 @@ int cmd_parse(const struct command *def, int argc, char **argv, struct cmd *ret)
 	ret->json = cmd_option(ret, "json") != NULL;
 	ret->platform = cmd_option(ret, "platform");
 	ret->layers = cmd_option(ret, "layers");
+	if (ret->platform && !strchr(ret->platform, '/'))
+		return cmd_usage(ret, "--platform %s: OS/ARCH or OS/ARCH/VARIANT, as linux/arm64",
+				 ret->platform);
 	if (ret->argc < def->min)
 		return cmd_usage(ret, "something is missing");
 	if (def->max >= 0 && ret->argc > def->max)
@@ -293,8 +300,9 @@ void cmd_print_help(const struct command *def)
 	const struct cmd_option *t[4];
 	unsigned n = tables(def, t), i;
 
-	(void)printf("usage: plyctl %s%s %s\n\n%s.\n", def->name,
-		     def->options ? " [OPTION...]" : "", def->args, def->summary);
+	(void)printf("usage: plyctl %s%s%s%s\n\n%c%s.\n", def->name,
+		     def->options ? " [OPTION...]" : "", *def->args ? " " : "", def->args,
+		     toupper(def->summary[0]), def->summary + 1);
 	if (def->help)
 		(void)printf("\n%s\n", def->help);
 	(void)puts("\nOptions:");

@@ -186,7 +186,7 @@ static void print_text(struct cmd *c, const struct image *img, const struct laye
 		hidden += sum[i].hides;
 		wasted += sum[i].bytes > sum[i].seen ? sum[i].bytes - sum[i].seen : 0;
 	}
-	(void)printf("%5s %6s %6s %8s %6s  %u%% of the bytes in the layers are never seen\n", "all",
+	(void)printf("%5s %6s %6s %8s %6s  %u%% of it is never seen\n", "all",
 		     out_size(stored, a), out_size(bytes, b), out_size(hidden, d),
 		     out_size(wasted, e), bytes ? (unsigned)(wasted * 100 / bytes) : 0);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* plyctl: the table of commands, help, and how to begin. */
+#include <ctype.h>
 #include <errno.h>
 #include <locale.h>
 #include <signal.h>
@@ -88,7 +89,8 @@ static void print_commands(void)
 
 	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		if (table[i].cmd)
-			(void)printf("  %-15s %s\n", table[i].cmd->name, table[i].cmd->summary);
+			(void)printf("  %-15s %c%s\n", table[i].cmd->name,
+				     toupper(table[i].cmd->summary[0]), table[i].cmd->summary + 1);
 		else if (table[i].heading)
 			(void)printf("%s%s:\n", i ? "\n" : "", table[i].heading);
 	}
