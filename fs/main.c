@@ -68,6 +68,7 @@ static void fill_config(const struct options *o, bool live, struct union_config 
 	c->userxattr = o->userxattr == OPTIONS_ON;
 	c->redirect = o->redirect_dir == OPTIONS_REDIRECT_ON;
 	c->redirect_follow = o->redirect_dir != OPTIONS_REDIRECT_NOFOLLOW;
+	c->metacopy = o->metacopy;
 	c->index = o->index;
 	c->sync = o->fsync && !o->is_volatile;
 	c->wh_files = o->wh_files;
@@ -324,8 +325,6 @@ int main(int argc, char **argv)
 	}
 	for (i = 0; i < o.n_warning; i++)
 		log_warn("%s", o.warning[i]);
-	if (o.metacopy)
-		log_warn("metacopy=on: not supported yet, files are copied up whole");
 	r = run(&o);
 	options_free(&o);
 	return r;

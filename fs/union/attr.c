@@ -266,6 +266,8 @@ void attr_to_view(struct union_fs *u, struct node *n, struct statx *st)
 	st->stx_ino = n->ino;
 	st->stx_uid = attr_uid_view(u, st->stx_uid);
 	st->stx_gid = attr_gid_view(u, st->stx_gid);
+	if (node_has(n, NODE_META))
+		st->stx_blocks = node_ext_peek(u, n)->data_blocks;
 	if (S_ISDIR(st->stx_mode)) {
 		struct dstack *s = stack_at(u, n);
 		unsigned dirs = (s ? s->n : 0U) + (node_has(n, NODE_UPPER) ? 1 : 0);

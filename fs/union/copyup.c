@@ -19,6 +19,8 @@
  *  5. The parent's times are what they were: a copy-up is no change of it.
  *  6. A lower file with several names is copied into the index (the kernel's
  *     format) and linked from there, so that its other names find it.
+ *  7. A copy without data (metacopy.c) gets it later in its place, since it has
+ *     names by then. It is NODE_BUSY and marked on disk until it has all.
  */
 #include "fs/union/copyup.h"
 
@@ -31,6 +33,7 @@
 #include "fs/union/attr.h"
 #include "fs/union/copydata.h"
 #include "fs/union/dirmerge.h"
+#include "fs/union/metacopy.h"
 #include "fs/union/nlink.h"
 #include "fs/union/ovl.h"
 #include "fs/union/use.h"
@@ -71,6 +74,8 @@ struct copy {
 	struct ovl_origin origin;
 	bool indexed;
 	bool cut; /* not all of the data was wanted */
+	bool meta; /* none of it was */
+	struct metacopy data; /* then: where it is; owned */
 	char index[OVL_INDEX_NAME_MAX];
 	int fd; /* the copy; owned */
 	uint64_t ino; /* its inode */
@@ -85,37 +90,77 @@ static bool changed(const struct statx *a, const struct statx *b)
 	       a->stx_ctime.tv_nsec != b->stx_ctime.tv_nsec;
 }
 
-static int copy_regular(struct union_fs *u, struct copy *c, int64_t limit)
+/*
+ * Copies the first @limit bytes of @n, which has @size, to @out; *ret_cut where
+ * that is not all of it.
+ */
+static int copy_content(struct union_fs *u, struct node *n, int out, int64_t size, int64_t limit,
+			bool *ret_cut)
 {
 	struct statx before, after;
 	const struct layer_dir *d;
 	struct fdent *in;
-	int64_t size;
 	int r;
 
-	r = locate_file(u, c->n, false, &in);
+	r = locate_file(u, n, false, &in);
 	if (r < 0)
 		return r;
-	c->fd = work_tmpfile(u, 0600, c->tmp);
 	d = fdcache_dir(in);
-	r = c->fd < 0 ? c->fd : d->layer->ops->stat(d, "", &before);
+	*ret_cut = limit < size;
+	r = d->layer->ops->stat(d, "", &before);
 	if (!r) {
-		c->cut = limit < (int64_t)before.stx_size;
-		size = c->cut ? limit : (int64_t)before.stx_size;
-		r = copy_data(u, d, c->fd, size);
+		r = copy_data(u, d, out, *ret_cut ? limit : size);
 		if (r == -EIO && d->fd < 0)
-			log_unreadable(u, c->n, d, 0);
+			log_unreadable(u, n, d, 0);
 	}
+	/* a metacopy has a length of its own, and had it before */
+	if (!r && node_has(n, NODE_META))
+		r = sys_ftruncate(out, *ret_cut ? limit : size);
 	if (!r)
 		r = d->layer->ops->stat(d, "", &after);
 	/* only a lower that somebody changes, against the rules, gets here */
-	if (!r && changed(&before, &after)) {
+	if (!r && (changed(&before, &after) ||
+		   (!node_has(n, NODE_META) && size != (int64_t)before.stx_size))) {
 		log_err("%s: changed in its lower layer while it was copied up",
-			union_path(u, node_id(u, c->n)));
+			union_path(u, node_id(u, n)));
 		r = -EIO;
 	}
 	fdcache_put(u, in);
 	return r;
+}
+
+/* Whether the copy is to be without data; then finds out where that is. */
+static int choose_meta(struct union_fs *u, struct copy *c, int64_t limit)
+{
+	int r;
+
+	if (limit != COPYUP_META || !u->cfg.metacopy || !c->st.stx_size)
+		return 0;
+	r = c->src.name[0] || fdcache_fd(c->src.dir) < 0 ? metacopy_learn(u, c->n, &c->src) : 0;
+	/* it has its data elsewhere already */
+	if (r) {
+		c->meta = r > 0;
+		return r < 0 ? r : 0;
+	}
+	r = metacopy_here(u, c->n, c->st.stx_blocks, &c->data);
+	c->meta = !r;
+	/* without a name, or too deep to be written down */
+	return r == -ENOENT || r == -ENAMETOOLONG ? 0 : r;
+}
+
+static int copy_regular(struct union_fs *u, struct copy *c, int64_t limit)
+{
+	int64_t size = (int64_t)c->st.stx_size;
+	int r = choose_meta(u, c, limit);
+
+	if (r < 0)
+		return r;
+	c->fd = work_tmpfile(u, 0600, c->tmp);
+	if (c->fd < 0)
+		return c->fd;
+	if (c->meta)
+		return sys_ftruncate(c->fd, size);
+	return copy_content(u, c->n, c->fd, size, limit < 0 ? COPYUP_ALL : limit, &c->cut);
 }
 
 /* Symlinks and special files are made under a name. */
@@ -181,6 +226,8 @@ static int make_copy(struct union_fs *u, struct copy *c, int64_t limit)
 			r = 0;
 		}
 	}
+	if (!r && c->meta)
+		r = ovl_set_metacopy(u, c->fd);
 	/* its links in the upper will be two, the index's among them */
 	if (!r && c->indexed)
 		r = ovl_write_nlink(u, c->fd, 'U', (int)c->st.stx_nlink + c->n->nlink_adj - 2);
@@ -192,7 +239,7 @@ static int make_copy(struct union_fs *u, struct copy *c, int64_t limit)
 	if (!r && c->cut)
 		r = sys_futimens(c->fd, (const struct timespec[2]){ { .tv_nsec = UTIME_OMIT },
 								    { .tv_nsec = UTIME_NOW } });
-	if (!r && u->cfg.sync && S_ISREG(mode))
+	if (!r && u->cfg.sync && S_ISREG(mode) && !c->meta)
 		r = sys_fsync(c->fd, false);
 	return r;
 }
@@ -300,8 +347,10 @@ static int prepare_switch(struct union_fs *u, struct copy *c)
 		else
 			x->lower_nlink = c->st.stx_nlink;
 	}
+	/* it is read from there all the same, in the lower */
+	r = x && c->meta ? metacopy_set(u, c->n, &c->data) : 0;
 	table_unlock(u);
-	return x ? 0 : -ENOMEM;
+	return x ? r : -ENOMEM;
 }
 
 /* From now on the node is its upper file. */
@@ -328,11 +377,14 @@ static void switch_node(struct union_fs *u, struct copy *c, bool anonymous)
 		flags |= NODE_INDEXED;
 	}
 	node_set_upper_ino(n, c->ino);
+	if (!c->meta)
+		metacopy_unset(u, n);
 	node_set(n, flags);
 	if (node_has(n, NODE_IN_IDS_LOWER))
 		node_add_id(u, n, true);
 	table_unlock(u);
-	fdcache_drop_kind(u, node_slot(u, n), FD_FILE_LOWER);
+	if (!c->meta)
+		fdcache_drop_kind(u, node_slot(u, n), FD_FILE_LOWER);
 }
 
 static int commit_copy(struct union_fs *u, struct copy *c)
@@ -398,11 +450,88 @@ static int copyup_one(struct union_fs *u, struct node *n, int64_t limit)
 		(void)nlink_record(u, rec, 0);
 	place_put(u, &c.src);
 	sys_close(c.fd);
+	metacopy_release(&c.data);
 	if (r < 0 && c.tmp[0])
 		(void)work_remove_tree(u->work, c.tmp);
 	if (!r)
 		u->copy_ups++;
 	return r ? r : c.cut;
+}
+
+/* What writing to a file by us changes that a copy-up must not. */
+struct before {
+	struct statx st;
+	ssize_t cap_len;
+	char cap[64];
+};
+
+static int note_before(int fd, struct before *b)
+{
+	int r = sys_fstatx(fd, &b->st);
+
+	if (r < 0)
+		return r;
+	b->cap_len = sys_fgetxattr(fd, "security.capability", b->cap, sizeof(b->cap));
+	return b->cap_len < 0 && !ovl_xattr_absent((int)b->cap_len) ? (int)b->cap_len : 0;
+}
+
+static int put_back(int fd, const struct before *b, bool cut)
+{
+	struct statx now;
+	int r = sys_fstatx(fd, &now);
+
+	if (!r && now.stx_mode != b->st.stx_mode)
+		r = sys_fchmod(fd, b->st.stx_mode & 07777);
+	if (!r && b->cap_len > 0)
+		r = sys_fsetxattr(fd, "security.capability", b->cap, (size_t)b->cap_len, 0);
+	return r || cut ? r : copy_times(fd, &b->st);
+}
+
+/*
+ * Gives @n, which is in the upper without it, its data. @n is busy, ours. What
+ * is copied is not looked at, by anyone, before overlay.metacopy goes; and then
+ * it is as it was in the lower.
+ */
+static int copyup_data(struct union_fs *u, struct node *n, int64_t limit)
+{
+	struct before b;
+	struct fdent *out;
+	bool cut = false;
+	int r, fd;
+
+	r = locate_file(u, n, true, &out);
+	if (r < 0)
+		return r;
+	fd = fdcache_fd(out);
+	r = note_before(fd, &b);
+	if (!r) {
+		r = copy_content(u, n, fd, (int64_t)b.st.stx_size, limit, &cut);
+		if (!r)
+			r = put_back(fd, &b, cut);
+		if (!r && u->cfg.sync)
+			r = sys_fsync(fd, false);
+		if (!r)
+			r = ovl_clear_metacopy(u, fd);
+		if (r < 0) {
+			(void)sys_ftruncate(fd, (off_t)b.st.stx_size);
+			(void)put_back(fd, &b, false);
+		}
+	}
+	fdcache_put(u, out);
+	if (r < 0)
+		return r;
+	table_lock(u);
+	metacopy_unset(u, n);
+	table_unlock(u);
+	fdcache_drop_kind(u, node_slot(u, n), FD_FILE_LOWER);
+	u->copy_ups++;
+	return cut;
+}
+
+/* Whether @n is in the upper as far as @limit asks for it. */
+static bool is_up(struct node *n, int64_t limit)
+{
+	return node_has(n, NODE_UPPER) && (limit == COPYUP_META || !node_has(n, NODE_META));
 }
 
 /*
@@ -440,16 +569,20 @@ int copyup(struct union_fs *u, struct node *n, int64_t limit)
 	while (r >= 0) {
 		struct node *cur;
 
-		if (node_has(n, NODE_UPPER))
+		if (is_up(n, limit))
 			return r;
 		cur = next_to_copy(u, n);
-		if (!cur)
-			return r;
 		table_lock(u);
+		if (!cur) {
+			cur = n;
+			node_hold(cur);
+		}
 		node_lock(u, cur);
 		table_unlock(u);
 		if (!node_has(cur, NODE_UPPER))
 			r = copyup_one(u, cur, cur == n ? limit : COPYUP_ALL);
+		else if (!is_up(cur, limit))
+			r = copyup_data(u, cur, limit);
 		table_lock(u);
 		node_unlock(u, cur);
 		node_drop(u, cur);

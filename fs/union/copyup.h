@@ -10,11 +10,14 @@
 #include "fs/union/node.h"
 
 #define COPYUP_ALL INT64_MAX
+/* As a limit: the data may stay where it is, where the union makes metacopies. */
+#define COPYUP_META (-1)
 
 /*
- * Makes sure that @n is in the upper, with every directory above it. Of a
- * regular file at most @limit bytes are copied, for a caller who is to cut it
- * there: 1 is returned where this call did so, with the time of now. -EROFS on
+ * Makes sure that @n is in the upper, with every directory above it, and unless
+ * @limit is COPYUP_META with its data. Of a regular file at most @limit bytes are
+ * copied, for a caller who is to cut it there: 1 is returned where this call did
+ * so, with the time of now. -EROFS on
  * a read-only union. A file that has lost its names meanwhile is copied to an
  * anonymous file that is kept while the node lives.
  */

@@ -17,6 +17,7 @@
 #include "fs/union/copyup.h"
 #include "fs/union/dirmerge.h"
 #include "fs/union/locate.h"
+#include "fs/union/metacopy.h"
 #include "fs/union/names.h"
 #include "fs/union/ovl.h"
 #include "fs/union/resolve.h"
@@ -511,6 +512,33 @@ static int link_node(struct union_fs *u, struct node *n, struct parent *p, const
 	return 0;
 }
 
+/* Its data is to be found by its new name too. */
+static int free_data_from_name(struct union_fs *u, struct node *n)
+{
+	struct node *parent = NULL;
+	char name[256];
+	struct dent *d;
+	int r = -EXDEV;
+
+	if (!node_has(n, NODE_META))
+		return 0;
+	table_lock(u);
+	d = dent_at(u, n->dents);
+	if (d) {
+		memcpy(name, d->name, d->len + 1U);
+		parent = node_at(u, d->parent);
+		node_hold(parent);
+	}
+	table_unlock(u);
+	if (parent) {
+		r = metacopy_free_from_name(u, n, parent, name);
+		table_lock(u);
+		node_drop(u, parent);
+		table_unlock(u);
+	}
+	return r == -EXDEV ? copyup(u, n, COPYUP_ALL) : r;
+}
+
 int union_link(struct union_fs *u, uint64_t nodeid, uint64_t parent, const char *name,
 	       struct union_entry *ret)
 {
@@ -527,7 +555,9 @@ int union_link(struct union_fs *u, uint64_t nodeid, uint64_t parent, const char 
 		return -ESTALE;
 	r = parent_begin(u, parent, name, &p);
 	if (!r) {
-		r = copyup(u, n, COPYUP_ALL);
+		r = copyup(u, n, COPYUP_META);
+		if (!r)
+			r = free_data_from_name(u, n);
 		if (!r)
 			r = link_node(u, n, &p, name, &ret->st);
 		parent_end(u, &p);

@@ -2,6 +2,7 @@
 /* The content of files: read, write, and what goes with them. */
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,20 @@ static void io_end(struct union_fs *u, struct io *io)
 
 #define LOG_LINES 10
 #define LOG_SECONDS 10
+/* The end of the file, where its data is elsewhere and longer; else INT64_MAX. */
+static off_t own_end(struct union_fs *u, struct node *n)
+{
+	off_t end = INT64_MAX;
+
+	if (!node_has(n, NODE_META))
+		return end;
+	table_lock(u);
+	if (node_has(n, NODE_META))
+		end = node_ext_peek(u, n)->data_end;
+	table_unlock(u);
+	return end;
+}
+
 
 /* Whether one more line may be written; *ret_missed: how many were not, since the last. */
 static bool may_log(unsigned *ret_missed)
@@ -98,11 +113,17 @@ static ssize_t do_read(struct union_fs *u, uint64_t nodeid, void *buf, size_t si
 	const struct layer_dir *f;
 	ssize_t done = 0, n = 0;
 	struct io io;
+	off_t end;
 	int r = io_begin(u, nodeid, false, &io);
 
 	if (r < 0)
 		return r;
 	f = fdcache_dir(io.f);
+	end = own_end(u, io.n);
+	if (off >= end)
+		size = 0;
+	else if (end - off < (off_t)size)
+		size = (size_t)(end - off);
 	while ((size_t)done < size) {
 		n = f->layer->ops->file_read(f, (char *)buf + done, size - (size_t)done, off + done,
 					     nowait);
@@ -235,6 +256,8 @@ off_t union_lseek(struct union_fs *u, uint64_t nodeid, off_t off, int whence)
 		return r;
 	f = fdcache_dir(io.f);
 	ret = f->layer->ops->file_seek(f, off, whence);
+	if (ret > own_end(u, io.n))
+		ret = whence == SEEK_DATA ? -ENXIO : own_end(u, io.n);
 	io_end(u, &io);
 	return ret;
 }
@@ -243,6 +266,7 @@ ssize_t union_copy_range(struct union_fs *u, uint64_t in, off_t in_off, uint64_t
 			 off_t out_off, size_t len)
 {
 	struct io i, o;
+	off_t end;
 	ssize_t n;
 	int r = io_begin(u, out, true, &o);
 
@@ -254,6 +278,11 @@ ssize_t union_copy_range(struct union_fs *u, uint64_t in, off_t in_off, uint64_t
 		io_end(u, &o);
 		return r;
 	}
+	end = own_end(u, i.n);
+	if (in_off >= end)
+		len = 0;
+	else if (end - in_off < (off_t)len)
+		len = (size_t)(end - in_off);
 	if (fdcache_fd(i.f) >= 0)
 		n = sys_copy_file_range(fdcache_fd(i.f), &in_off, fdcache_fd(o.f), &out_off, len);
 	else
@@ -263,6 +292,16 @@ ssize_t union_copy_range(struct union_fs *u, uint64_t in, off_t in_off, uint64_t
 	io_end(u, &i);
 	io_end(u, &o);
 	return n;
+}
+
+/* The file itself, open, where its content is elsewhere. The caller's. */
+static int open_meta(struct union_fs *u, struct node *n)
+{
+	int fd = locate_path_fd(u, n), r;
+
+	r = fd < 0 ? fd : sys_reopen(fd, O_RDONLY | O_NONBLOCK);
+	sys_close(fd);
+	return r;
 }
 
 int union_fsync(struct union_fs *u, uint64_t nodeid, bool data_only)
@@ -290,6 +329,10 @@ int union_fsync(struct union_fs *u, uint64_t nodeid, bool data_only)
 			sys_close(fd);
 			fdcache_put(u, dir);
 		}
+	} else if (node_has(n, NODE_META)) {
+		fd = open_meta(u, n);
+		r = fd < 0 ? fd : sys_fsync(fd, data_only);
+		sys_close(fd);
 	} else {
 		r = io_begin(u, nodeid, false, &io);
 		if (!r) {
@@ -342,6 +385,8 @@ static int flags_fd(struct union_fs *u, struct node *n)
 	struct place p;
 	int r, fd;
 
+	if (S_ISREG(n->mode) && node_has(n, NODE_META))
+		return open_meta(u, n);
 	if (S_ISREG(n->mode)) {
 		r = locate_file(u, n, false, &f);
 		if (r < 0)
@@ -368,7 +413,7 @@ int union_fileattr(struct union_fs *u, uint64_t nodeid, unsigned long cmd, bool 
 
 	if (!n)
 		return -ESTALE;
-	r = change ? copyup(u, n, COPYUP_ALL) : 0;
+	r = change ? copyup(u, n, COPYUP_META) : 0;
 	if (!r) {
 		fd = flags_fd(u, n);
 		r = fd < 0 ? fd : sys_ioctl(fd, cmd, arg);
@@ -406,8 +451,8 @@ bool union_change_is_slow(struct union_fs *u, uint64_t nodeid)
 
 	if (!n)
 		return false;
-	if (S_ISREG(n->mode) && !node_has(n, NODE_UPPER) &&
-	    u->writable)
+	if (S_ISREG(n->mode) && u->writable &&
+	    (!node_has(n, NODE_UPPER) || node_has(n, NODE_META)))
 		slow = union_getattr(u, nodeid, &st) == 0 &&
 		       st.stx_size > (in_packed(u, n) ? 0 : SLOW_COPY);
 	unuse_node(u, n);
@@ -433,7 +478,7 @@ int union_in_upper(struct union_fs *u, uint64_t nodeid)
 
 	if (!n)
 		return -ESTALE;
-	r = node_has(n, NODE_UPPER);
+	r = node_has(n, NODE_UPPER) && !node_has(n, NODE_META);
 	unuse_node(u, n);
 	return r;
 }

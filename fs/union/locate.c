@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "fs/union/metacopy.h"
 #include "fs/union/ovl.h"
 #include "lib/cleanup.h"
 #include "lib/sys.h"
@@ -505,18 +506,24 @@ static int open_denied(int dirfd, const char *name, int flags)
 	return ret;
 }
 
-static int open_at(struct union_fs *u, const struct place *p, bool write, struct layer_dir *ret)
+static int open_at(struct union_fs *u, struct node *n, const struct place *p, bool write,
+		   struct layer_dir *ret)
 {
 	int flags = (write ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
 	const struct layer_dir *d = fdcache_dir(p->dir);
 	int r;
 
 	if (!p->upper && (*p->name || d->fd < 0)) {
-		/* the lowest layer has nothing below that could hold the data */
-		r = d->layer->id < u->nlower ? ovl_check_metacopy(u, d, p->name) : 0;
-		if (r < 0)
+		r = d->layer->ops->file_open(d, p->name, ret);
+		if (r < 0 || !metacopy_maybe(u, ret))
 			return r;
-		return r < 0 ? r : d->layer->ops->file_open(d, p->name, ret);
+		/* lest zeros are read */
+		r = metacopy_learn(u, n, p);
+		if (r) {
+			sys_close(ret->fd);
+			return r < 0 ? r : -EAGAIN;
+		}
+		return 0;
 	}
 	r = *p->name ? sys_openat(d->fd, p->name, flags, 0) : sys_reopen(d->fd, flags);
 	if (r == -EACCES && !u->privileged && p->upper)
@@ -534,57 +541,83 @@ static bool name_was_taken(int r)
 	return r == -ENOENT || r == -ENXIO || r == -ENODEV || r == -ELOOP || r == -EISDIR;
 }
 
+/* Opens what a read of @n that has only metadata is of. 0, or -EAGAIN where it has data now. */
+static int locate_data(struct union_fs *u, struct node *n, struct fdent **ret)
+{
+	struct layer_dir d;
+
+	int r = metacopy_open(u, n, &d);
+
+	if (r < 0)
+		return r;
+	/* the data came up meanwhile: what was found may be old by now */
+	if (!node_has(n, NODE_META)) {
+		sys_close(d.fd);
+		return -EAGAIN;
+	}
+	*ret = fdcache_add(u, node_slot(u, n), FD_FILE_LOWER, &d);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* One attempt at locate_file(); -EAGAIN where something has come between. */
+static int try_locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **ret)
+{
+	bool meta = node_has(n, NODE_META) && !write;
+	bool upper = node_has(n, NODE_UPPER) && !meta;
+	unsigned kind = write ? FD_FILE_WRITE : upper ? FD_FILE_UPPER :
+							FD_FILE_LOWER;
+	struct layer_dir d;
+	struct fdent *e;
+	struct place p;
+	struct statx st;
+	int r;
+
+	e = fdcache_get(u, node_slot(u, n), kind);
+	/* a writable one serves reads as well */
+	if (!e && upper && !write)
+		e = fdcache_get(u, node_slot(u, n), FD_FILE_WRITE);
+	if (e) {
+		*ret = e;
+		return 0;
+	}
+	if (meta)
+		return locate_data(u, n, ret);
+	r = locate(u, n, &p);
+	if (r < 0)
+		return r;
+	r = open_at(u, n, &p, write, &d);
+	upper = p.upper;
+	place_put(u, &p);
+	if (r < 0)
+		return upper && name_was_taken(r) ? -EAGAIN : r;
+	if (upper) {
+		r = sys_fstatx(d.fd, &st);
+		if (!r && st.stx_ino != node_upper_ino(n))
+			r = -EAGAIN;
+	}
+	/* copied up meanwhile, with its data or without: what we opened is another file */
+	if (!r && !write && (upper ? node_has(n, NODE_META) : node_has(n, NODE_UPPER)))
+		r = -EAGAIN;
+	if (r < 0) {
+		sys_close(d.fd);
+		return r;
+	}
+	kind = write ? FD_FILE_WRITE : upper ? FD_FILE_UPPER :
+					       FD_FILE_LOWER;
+	*ret = fdcache_add(u, node_slot(u, n), kind, &d);
+	return *ret ? 0 : -ENOMEM;
+}
+
 int locate_file(struct union_fs *u, struct node *n, bool write, struct fdent **ret)
 {
 	int r, tries;
 
 	for (tries = 0; tries < locate_tries(u); tries++) {
-		bool upper = node_has(n, NODE_UPPER);
-		unsigned kind = write ? FD_FILE_WRITE : upper ? FD_FILE_UPPER :
-								FD_FILE_LOWER;
-		struct layer_dir d;
-		struct fdent *e;
-		struct place p;
-		struct statx st;
-
 		if (tries)
 			locate_wait(tries);
-		e = fdcache_get(u, node_slot(u, n), kind);
-		/* a writable one serves reads as well */
-		if (!e && upper && !write)
-			e = fdcache_get(u, node_slot(u, n), FD_FILE_WRITE);
-		if (e) {
-			*ret = e;
-			return 0;
-		}
-		r = locate(u, n, &p);
-		if (r < 0)
+		r = try_locate_file(u, n, write, ret);
+		if (r != -EAGAIN)
 			return r;
-		r = open_at(u, &p, write, &d);
-		upper = p.upper;
-		place_put(u, &p);
-		if (upper && name_was_taken(r))
-			continue;
-		if (r < 0)
-			return r;
-		if (upper) {
-			r = sys_fstatx(d.fd, &st);
-			if (r < 0 || st.stx_ino != node_upper_ino(n)) {
-				sys_close(d.fd);
-				if (r < 0)
-					return r;
-				continue;
-			}
-		}
-		/* copied up meanwhile: what we opened is the old file */
-		if (!upper && node_has(n, NODE_UPPER)) {
-			sys_close(d.fd);
-			continue;
-		}
-		kind = write ? FD_FILE_WRITE : upper ? FD_FILE_UPPER :
-						       FD_FILE_LOWER;
-		*ret = fdcache_add(u, node_slot(u, n), kind, &d);
-		return *ret ? 0 : -ENOMEM;
 	}
 	return -ESTALE;
 }
@@ -620,6 +653,22 @@ static int detach_dir(struct union_fs *u, struct node *n)
 	return 0;
 }
 
+static int learn_data(struct union_fs *u, struct node *n)
+{
+	struct place at;
+	int r;
+
+	if (!S_ISREG(n->mode))
+		return 0;
+	r = locate(u, n, &at);
+	if (r < 0)
+		return r;
+	r = at.upper || (!at.name[0] && fdcache_fd(at.dir) >= 0) ? 0 : metacopy_learn(u, n, &at);
+	place_put(u, &at);
+	/* with its data nowhere it can be removed all the same */
+	return r == -EIO ? 0 : r;
+}
+
 int locate_detach(struct union_fs *u, struct node *n)
 {
 	char path[PATH_MAX];
@@ -642,6 +691,14 @@ int locate_detach(struct union_fs *u, struct node *n)
 	parent = node_at(u, d->parent);
 	node_hold(parent);
 	table_unlock(u);
+	/* where its data is, is found by its name */
+	r = learn_data(u, n);
+	if (r < 0) {
+		table_lock(u);
+		node_drop(u, parent);
+		table_unlock(u);
+		return r;
+	}
 	if (node_slot(u, parent) == u->root) {
 		path[0] = 0;
 		r = 0;

@@ -14,6 +14,7 @@
 #include "fs/union/ovl.h"
 #include "fs/union/work.h"
 #include "lib/cleanup.h"
+#include "lib/log.h"
 #include "lib/sys.h"
 
 static int fail(char **ret_err, int r, const char *what, const char *path)
@@ -59,6 +60,21 @@ static int choose_xattr(struct union_fs *u)
 		trusted = false;
 	(void)snprintf(u->xprefix, sizeof(u->xprefix), "%s.overlay.", trusted ? "trusted" : "user");
 	return 0;
+}
+
+/*
+ * The kernel reads metacopies by trusted. attributes only, and so do we: others
+ * any owner of a file could set. Where lowers may change, data is kept whole.
+ */
+static void choose_metacopy(struct union_fs *u)
+{
+	if (!u->cfg.metacopy || !u->writable)
+		return;
+	if (ovl_is_trusted(u) && u->cfg.redirect_follow && !u->cfg.lower_live)
+		return;
+	u->cfg.metacopy = false;
+	log_warn("metacopy=on: not %s, files are copied up whole",
+		 u->cfg.lower_live ? "where lower layers may change" : "without trusted. attributes");
 }
 
 /* Whether 0:0 devices can be made; else whiteouts are .wh. files. */
@@ -303,6 +319,8 @@ static int do_open(struct union_fs *u, const struct union_config *cfg, char **re
 		r = open_upper(u, cfg, ret_err);
 	if (!r)
 		r = choose_xattr(u);
+	if (!r)
+		choose_metacopy(u);
 	if (!r)
 		r = open_lowers(u, cfg, ret_err);
 	if (!r)

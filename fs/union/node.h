@@ -33,6 +33,7 @@ enum node_flag {
 	NODE_CAP_REMOVED = 1 << 8, /* security.capability was removed by the last change */
 	NODE_SEEN = 1 << 9, /* union_mark(): UNION_MARK_SEEN */
 	NODE_GATE = 1 << 10, /* UNION_MARK_GATE */
+	NODE_META = 1 << 11, /* its data is further below: ext->data_path, metacopy.h */
 };
 
 struct node {
@@ -61,6 +62,10 @@ struct node_ext {
 	uint32_t lower_path; /* path in its lower, once detached: string, or 0 */
 	uint32_t lower_nlink; /* links of the lower file an index entry stands for */
 	uint32_t orphan; /* name in work of a file removed past the pin budget */
+	uint32_t data_path; /* with NODE_META: where its data is, a path in a lower: string */
+	uint32_t data_layer; /* of that id */
+	uint64_t data_blocks; /* stx_blocks there */
+	int64_t data_end; /* the file's size, if that is less than the data's; else INT64_MAX */
 };
 
 struct dent {

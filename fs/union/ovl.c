@@ -22,6 +22,11 @@ const char *ovl_attr(const struct union_fs *u, const char *name, char buf[OVL_NA
 	return buf;
 }
 
+bool ovl_is_trusted(const struct union_fs *u)
+{
+	return u->xprefix[0] == 't';
+}
+
 static bool list_has(const char *list, ssize_t len, const char *name)
 {
 	ssize_t i;
@@ -212,14 +217,74 @@ int ovl_is_xwhiteout(struct union_fs *u, const struct layer_dir *dir, const char
 						       (int)n;
 }
 
-int ovl_check_metacopy(struct union_fs *u, const struct layer_dir *d, const char *name)
+/* What the attribute holds: nothing, or this, with a digest that only fs-verity needs. */
+struct metacopy_head {
+	uint8_t version; /* 0 */
+	uint8_t len; /* of all of it */
+	uint8_t flags, digest_algo;
+};
+
+static bool metacopy_ok(const uint8_t *v, ssize_t n)
+{
+	struct metacopy_head h;
+
+	if (n == 0)
+		return true;
+	if (n < (ssize_t)sizeof(h))
+		return false;
+	memcpy(&h, v, sizeof(h));
+	return h.version == 0 && h.len == n;
+}
+
+int ovl_read_metacopy(struct union_fs *u, const struct layer_dir *dir, const char *name,
+		      char **ret_redirect)
+{
+	char attr[OVL_NAME_MAX + 32], *to = NULL;
+	uint8_t v[UINT8_MAX];
+	ssize_t n;
+
+	if (ret_redirect)
+		*ret_redirect = NULL;
+	n = dir->layer->ops->getxattr(dir, name, ovl_attr(u, "metacopy", attr), v, sizeof(v));
+	if (n == -ERANGE)
+		return ovl_bad(dir, name, "has a metacopy attribute that says nothing");
+	if (n < 0)
+		return ovl_xattr_absent((int)n) ? 0 : (int)n;
+	/* any owner of a file can set user. attributes: the kernel does not follow them either */
+	if (!ovl_is_trusted(u))
+		return ovl_bad(dir, name, "has only metadata, by an attribute of a user");
+	if (!metacopy_ok(v, n))
+		return ovl_bad(dir, name, "has a metacopy attribute that says nothing");
+	n = layer_getxattr_alloc(dir, name, ovl_attr(u, "redirect", attr), &to);
+	if (n < 0)
+		return ovl_xattr_absent((int)n) ? 1 : (int)n;
+	if (!redirect_ok(to, (size_t)n)) {
+		free(to);
+		return ovl_bad(dir, name, "has a redirect that leads nowhere");
+	}
+	if (!u->cfg.redirect_follow) {
+		free(to);
+		return ovl_bad(dir, name, "has its data elsewhere, and redirects are not followed");
+	}
+	if (ret_redirect)
+		*ret_redirect = to;
+	else
+		free(to);
+	return 1;
+}
+
+int ovl_set_metacopy(struct union_fs *u, int fd)
 {
 	char attr[OVL_NAME_MAX + 32];
-	ssize_t n = d->layer->ops->getxattr(d, name, ovl_attr(u, "metacopy", attr), NULL, 0);
 
-	if (n >= 0)
-		return ovl_bad(d, name, "has only metadata, which is not supported");
-	return ovl_xattr_absent((int)n) ? 0 : (int)n;
+	return sys_fsetxattr(fd, ovl_attr(u, "metacopy", attr), "", 0, 0);
+}
+
+int ovl_clear_metacopy(struct union_fs *u, int fd)
+{
+	char attr[OVL_NAME_MAX + 32];
+
+	return sys_fremovexattr(fd, ovl_attr(u, "metacopy", attr));
 }
 
 /* --- origins ------------------------------------------------------------- */

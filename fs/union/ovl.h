@@ -42,11 +42,27 @@ int ovl_bad(const struct layer_dir *dir, const char *name, const char *what);
 /* Names "trusted.overlay.X" or "user.overlay.X" into @buf. */
 const char *ovl_attr(const struct union_fs *u, const char *name, char buf[OVL_NAME_MAX + 32]);
 
+/* Whether the attributes are trusted. ones, which only root of the machine sets. */
+bool ovl_is_trusted(const struct union_fs *u);
+
 /*
- * Refuses (-EIO, logged once) a regular file that has only metadata, its data
- * being in a layer below, lest zeros are read.
+ * Whether the regular file @dir/@name has only metadata, its data being in a
+ * layer below: 1, 0 or -errno (-EIO, logged once, for what is not to be followed:
+ * lest zeros are read). *ret_redirect (may be NULL), malloc'ed: where below, if
+ * it is not found by its name, else NULL.
  */
-int ovl_check_metacopy(struct union_fs *u, const struct layer_dir *dir, const char *name);
+int ovl_read_metacopy(struct union_fs *u, const struct layer_dir *dir, const char *name,
+		      char **ret_redirect);
+
+/*
+ * Longer paths are not written as redirects. The kernel writes none beyond its
+ * redirect_max (256), but reads any.
+ */
+#define OVL_REDIRECT_MAX 3000
+
+/* Marks the file behind @fd as one with only metadata; the opposite. */
+int ovl_set_metacopy(struct union_fs *u, int fd);
+int ovl_clear_metacopy(struct union_fs *u, int fd);
 
 /*
  * An origin: struct ovl_fb, 4 bytes version/magic/len/flags, handle type,

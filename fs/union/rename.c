@@ -26,17 +26,12 @@
 #include "fs/union/copydata.h"
 #include "fs/union/copyup.h"
 #include "fs/union/dirmerge.h"
+#include "fs/union/metacopy.h"
 #include "fs/union/names.h"
 #include "fs/union/ovl.h"
 #include "fs/union/resolve.h"
 #include "fs/union/work.h"
 #include "lib/sys.h"
-
-/*
- * Longer paths are refused with EXDEV. The kernel writes none beyond its
- * redirect_max (256), but reads any.
- */
-#define REDIRECT_MAX 3000
 
 /* One end of a rename. */
 struct end {
@@ -104,8 +99,8 @@ static int free_from_name(struct union_fs *u, struct node *n, struct node *newpa
 		(void)snprintf(path, sizeof(path), "/%s", str_at(u, s->e[0].path));
 		table_unlock(u);
 		(void)layer;
-		r = strlen(path) > REDIRECT_MAX ? -EXDEV :
-						  ovl_set_redirect(u, fdcache_fd(dir), path);
+		r = strlen(path) > OVL_REDIRECT_MAX ? -EXDEV :
+						      ovl_set_redirect(u, fdcache_fd(dir), path);
 		/* the attribute does not fit, or there are none here */
 		if (r == -E2BIG || r == -ERANGE || r == -EOPNOTSUPP)
 			r = -EXDEV;
@@ -126,10 +121,12 @@ static int bring_up(struct union_fs *u, struct end *e, struct node *newparent)
 
 	if (node_is_dir(n) && has_lowers(u, n) && !u->cfg.redirect)
 		return -EXDEV;
-	r = copyup(u, n, COPYUP_ALL);
+	r = copyup(u, n, COPYUP_META);
 	if (!r && node_is_dir(n))
-		r = free_from_name(u, n, newparent);
-	return r;
+		return free_from_name(u, n, newparent);
+	if (!r)
+		r = metacopy_free_from_name(u, n, e->p.n, e->name);
+	return r == -EXDEV ? copyup(u, n, COPYUP_ALL) : r;
 }
 
 static bool is_below(struct union_fs *u, struct node *n, struct node *top)

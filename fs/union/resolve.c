@@ -30,23 +30,10 @@
 #include "fs/union/attr.h"
 #include "fs/union/dirmerge.h"
 #include "fs/union/locate.h"
+#include "fs/union/metacopy.h"
 #include "fs/union/nlink.h"
+#include "fs/union/search.h"
 #include "lib/sys.h"
-
-/* The search for one name. */
-struct search {
-	struct union_fs *u;
-	struct node *dir;
-	const char *name; /* in the layers still to be asked */
-	char abs[PATH_MAX]; /* path from the layers' root, or "": name in dir */
-	char relname[256];
-	uint16_t layers[MAX_LAYERS]; /* which have dir, top first */
-	uint16_t lflags[MAX_LAYERS];
-	unsigned n;
-	bool renamed; /* name or path is not dir's and the asked one any more */
-	bool stop; /* on the way to abs, a layer hid everything below it */
-	char next_abs[PATH_MAX]; /* abs for the layers below, or "": the same */
-};
 
 void resolve_release(struct resolved *r)
 {
@@ -55,9 +42,10 @@ void resolve_release(struct resolved *r)
 	for (i = 0; i < r->n; i++)
 		free(r->e[i].path);
 	r->n = 0;
+	metacopy_release(&r->data);
 }
 
-static void search_init(struct search *s, struct union_fs *u, struct node *dir, const char *name)
+void search_init(struct search *s, struct union_fs *u, struct node *dir, const char *name)
 {
 	struct dstack *st;
 	unsigned i;
@@ -198,8 +186,7 @@ static bool is_absent(struct union_fs *u, struct node *dir, const char *name)
 				    memory_order_relaxed) == tag;
 }
 
-/* Opens the directory in which @layer is asked, and says for which name. */
-static int search_dir(struct search *s, unsigned layer, struct fdent **ret, const char **ret_name)
+int search_dir(struct search *s, unsigned layer, struct fdent **ret, const char **ret_name)
 {
 	struct layer *l = layer ? s->u->lower[layer - 1] : s->u->upper;
 	struct layer_dir d;
@@ -217,8 +204,7 @@ static int search_dir(struct search *s, unsigned layer, struct fdent **ret, cons
 	return *ret ? 0 : -ENOMEM;
 }
 
-/* Before the next layer is asked: false where there is nothing more to ask. */
-static bool search_goes_on(struct search *s)
+bool search_goes_on(struct search *s)
 {
 	if (s->stop)
 		return false;
@@ -229,8 +215,7 @@ static bool search_goes_on(struct search *s)
 	return true;
 }
 
-/* From now on the layers are asked for what @redirect says. */
-static int search_redirect(struct search *s, unsigned layer, const char *redirect)
+int search_redirect(struct search *s, unsigned layer, const char *redirect)
 {
 	char path[PATH_MAX];
 	int n;
@@ -288,6 +273,18 @@ static int aufs_hidden(struct search *s, unsigned from, unsigned to)
 	return 0;
 }
 
+int search_whiteout(struct search *s, unsigned i, unsigned asked, const struct layer_dir *d,
+		    const char *name, const struct statx *st)
+{
+	int r = 0;
+
+	if (layer_is_whiteout(st))
+		return 1;
+	if (s->lflags[i] & DSTACK_XWHITEOUTS && S_ISREG(st->stx_mode))
+		r = ovl_is_xwhiteout(s->u, d, name);
+	return r || i <= asked ? r : aufs_hidden(s, asked, i);
+}
+
 uint64_t resolve_ino(struct union_fs *u, const struct layer *l, const struct statx *st)
 {
 	dev_t dev = makedev(st->stx_dev_major, st->stx_dev_minor);
@@ -300,9 +297,10 @@ uint64_t resolve_ino(struct union_fs *u, const struct layer *l, const struct sta
 }
 
 /* The identity of a non-directory found in the upper. */
-static int resolve_upper_file(struct union_fs *u, const struct layer_dir *d, const char *name,
+static int resolve_upper_file(struct search *s, const struct layer_dir *d, const char *name,
 			      struct resolved *ret)
 {
+	struct union_fs *u = s->u;
 	struct ovl_origin o;
 	char list[1024];
 	uint64_t ino;
@@ -317,7 +315,7 @@ static int resolve_upper_file(struct union_fs *u, const struct layer_dir *d, con
 		return 0;
 	if (n < 0 && n != -ERANGE && !ovl_xattr_absent((int)n))
 		return (int)n;
-	r = ovl_check_metacopy(u, d, name);
+	r = S_ISREG(ret->st.stx_mode) ? metacopy_find(u, s->dir, s->name, d, name, &ret->data) : 0;
 	if (r < 0)
 		return r;
 	r = ovl_read_origin(u, d, name, &o);
@@ -338,9 +336,11 @@ static int resolve_upper_file(struct union_fs *u, const struct layer_dir *d, con
 }
 
 /* A lower file with several names may have been copied up by another one. */
-static int resolve_indexed(struct union_fs *u, const struct layer_dir *d, const char *name,
+static int resolve_indexed(struct search *s, const struct layer_dir *d, const char *name,
 			   struct resolved *ret)
 {
+	struct union_fs *u = s->u;
+	struct layer_dir index_dir = { .layer = u->upper, .fd = u->index };
 	char index[OVL_INDEX_NAME_MAX];
 	struct ovl_origin o;
 	struct statx st;
@@ -361,7 +361,9 @@ static int resolve_indexed(struct union_fs *u, const struct layer_dir *d, const 
 	ret->upper = true;
 	ret->upper_ino = st.stx_ino;
 	ret->st = st;
-	return 0;
+	return S_ISREG(st.stx_mode) ?
+		       metacopy_find_indexed(u, s->dir, s->name, &index_dir, index, &ret->data) :
+		       0;
 }
 
 static int found_file(struct search *s, unsigned layer, const struct layer_dir *d, const char *name,
@@ -373,7 +375,7 @@ static int found_file(struct search *s, unsigned layer, const struct layer_dir *
 	if (layer == 0) {
 		ret->upper = true;
 		ret->upper_ino = st->stx_ino;
-		r = resolve_upper_file(s->u, d, name, ret);
+		r = resolve_upper_file(s, d, name, ret);
 		if (r < 0)
 			return r;
 		return attr_override(d, name, &ret->st);
@@ -383,16 +385,18 @@ static int found_file(struct search *s, unsigned layer, const struct layer_dir *
 	ret->ino = resolve_ino(s->u, s->u->lower[layer - 1], st);
 	r = attr_override(d, name, &ret->st);
 	if (!r)
-		r = resolve_indexed(s->u, d, name, ret);
-	if (!r && !ret->upper && st->stx_nlink > 1) {
+		r = resolve_indexed(s, d, name, ret);
+	/* has it any data? an open asks again, this is for its attributes */
+	if (r >= 0 && !ret->upper && S_ISREG(st->stx_mode) && st->stx_size && !st->stx_blocks)
+		r = metacopy_find(s->u, s->dir, s->name, d, name, &ret->data);
+	if (r >= 0 && !ret->upper && st->stx_nlink > 1) {
 		r = nlink_lost(s->u, d, name);
 		ret->nlink_lost = r < 0 ? 0 : r;
 	}
 	return r < 0 ? r : 0;
 }
 
-/* The path in the layer of what was found there under another name than asked. */
-static int explicit_path(struct search *s, unsigned layer, char **ret)
+int search_path(struct search *s, unsigned layer, char **ret)
 {
 	char path[PATH_MAX];
 	int r;
@@ -445,7 +449,7 @@ static int found_dir(struct search *s, unsigned layer, bool below, const struct 
 		ret->e[ret->n].flags = 0;
 		ret->e[ret->n].path = NULL;
 		if (s->renamed) {
-			r = explicit_path(s, layer, &ret->e[ret->n].path);
+			r = search_path(s, layer, &ret->e[ret->n].path);
 			if (r < 0)
 				return r;
 		}
@@ -467,8 +471,7 @@ static int found_dir(struct search *s, unsigned layer, bool below, const struct 
 	return r;
 }
 
-/* After an absolute redirect in @layer: every lower below it is asked. */
-static void search_all_below(struct search *s, unsigned layer)
+void search_all_below(struct search *s, unsigned layer)
 {
 	unsigned i;
 
@@ -527,19 +530,16 @@ int resolve(struct union_fs *u, struct node *dir, const char *name, struct resol
 			continue;
 		}
 		if (r == 0) {
-			stop = layer_is_whiteout(&st) || (any && !S_ISDIR(st.stx_mode));
-			if (!stop && s.lflags[i] & DSTACK_XWHITEOUTS && S_ISREG(st.stx_mode)) {
-				r = ovl_is_xwhiteout(u, d, lname);
-				stop = r == 1;
-			}
 			/* a listing that gave the hint has seen the .wh. files above */
 			if (!any && hint.layer == layer)
 				asked = i;
-			if (r == 0 && !stop && i > asked && !(hint.no_aufs && !s.renamed)) {
-				r = aufs_hidden(&s, asked, i);
-				stop = r == 1;
+			stop = any && !S_ISDIR(st.stx_mode);
+			if (!stop && hint.no_aufs && !s.renamed)
 				asked = i;
-			}
+			if (!stop)
+				r = search_whiteout(&s, i, asked, d, lname, &st);
+			stop = stop || r == 1;
+			asked = i > asked ? i : asked;
 		}
 		if (r < 0 || stop) {
 			hidden = layer == 0;

@@ -5,6 +5,7 @@
 #ifndef PLYFS_UNION_RESOLVE_H
 #define PLYFS_UNION_RESOLVE_H
 
+#include "fs/union/metacopy.h"
 #include "fs/union/node.h"
 #include "fs/union/ovl.h"
 
@@ -19,6 +20,7 @@ struct resolved {
 	char index[OVL_INDEX_NAME_MAX]; /* "" or the index entry it is known by */
 	int nlink_lost; /* names of the lower file that were removed */
 	uint32_t lower_nlink; /* with index: links of its lower file */
+	struct metacopy data; /* files: where their data is, if it is elsewhere */
 	unsigned n; /* directories: the lowers it is made of */
 	struct {
 		uint16_t layer, flags;

@@ -83,7 +83,8 @@ static struct node *make_node(struct union_fs *u, const struct resolved *r)
 	n->nlink_adj = (int16_t)-r->nlink_lost;
 	if (r->upper)
 		node_set(n, NODE_UPPER);
-	if (set_stack(u, n, r) < 0 || set_index(u, n, r) < 0) {
+	if (set_stack(u, n, r) < 0 || set_index(u, n, r) < 0 ||
+	    metacopy_set(u, n, &r->data) < 0) {
 		node_drop(u, n);
 		return NULL;
 	}

@@ -355,10 +355,10 @@ int union_setattr(struct union_fs *u, uint64_t nodeid, const struct union_attr *
 	if (a->valid & UNION_SET_SIZE && !S_ISREG(n->mode))
 		r = node_is_dir(n) ? -EISDIR : -EINVAL;
 	/* the last chance: a copy-up that cuts is itself the change */
-	if (!r && a->valid & UNION_SET_SIZE && !node_has(n, NODE_UPPER))
+	if (!r && a->valid & UNION_SET_SIZE && (!node_has(n, NODE_UPPER) || node_has(n, NODE_META)))
 		r = attr_get(u, n, ret);
 	if (!r)
-		r = copyup(u, n, a->valid & UNION_SET_SIZE ? a->size : COPYUP_ALL);
+		r = copyup(u, n, a->valid & UNION_SET_SIZE ? a->size : COPYUP_META);
 	if (r >= 0)
 		r = change(u, n, a, r == 1, ret);
 	unuse_node(u, n);

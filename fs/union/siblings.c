@@ -133,7 +133,8 @@ ssize_t union_read_lower(struct union_fs *u, uint64_t nodeid, void *buf, size_t 
 	else
 		r = S_ISREG(n->mode) ? locate_file(u, n, false, &f) : -EINVAL;
 	if (!r) {
-		if (fdcache_dir(f)->layer == u->upper)
+		/* data that is elsewhere may be longer than the file */
+		if (fdcache_dir(f)->layer == u->upper || node_has(n, NODE_META))
 			r = -ESTALE;
 		else
 			r = read_whole(fdcache_dir(f), buf, size, max);

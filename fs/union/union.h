@@ -48,6 +48,7 @@ struct union_config {
 	bool userxattr; /* user.overlay.*; else trusted. where permitted */
 	bool redirect; /* directory renames make redirects; else -EXDEV */
 	bool redirect_follow;
+	bool metacopy; /* what needs no data copies none; trusted. attributes only */
 	bool index; /* keep lower hardlinks together by the index */
 	bool sync; /* copy-up is durable before it is visible, fsync works */
 	bool wh_files; /* write .wh.NAME where character devices are refused */
@@ -213,7 +214,10 @@ bool union_change_is_slow(struct union_fs *u, uint64_t nodeid);
 /* Whether reading this node without union_read_nowait() may take its time. */
 bool union_read_is_slow(struct union_fs *u, uint64_t nodeid);
 
-/* 1 where the file is in the upper, which it never leaves again; 0 where it is not yet. */
+/*
+ * 1 where the file is in the upper with its data, which it never leaves again; 0 where it
+ * is not yet.
+ */
 int union_in_upper(struct union_fs *u, uint64_t nodeid);
 
 /*

@@ -117,7 +117,7 @@ static int change(struct union_fs *u, struct node *n, const char *stored, const 
 	struct statx st;
 	int fd, r;
 
-	r = copyup(u, n, COPYUP_ALL);
+	r = copyup(u, n, COPYUP_META);
 	if (r < 0)
 		return r;
 	fd = locate_path_fd(u, n);

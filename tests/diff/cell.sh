@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # One cell of the differential test's matrix: cell.sh FILESYSTEM MODE, for
-# MODE root, writeback, passthrough, userns or user; both transports. Each
+# MODE root, metacopy, writeback, passthrough, userns or user; both transports. Each
 # first with all that layers can hold, then with what kernel overlayfs reads
 # too, and the upper mounted with that in the end. MODE packed and packed-user: as
 # root and user, with all lowers, then every second, packed.
@@ -40,6 +40,9 @@ cell() {
 	packed-user)
 		who=packed-user userxattr=1 opts=acl,userxattr,packed_cache=1
 		umount='fusermount3 -u "$MNT"' ;;
+	metacopy)
+		export METACOPY=1
+		opts=acl,allow_other,suid,dev,metacopy=on ;;
 	writeback)
 		# The kernel keeps size and times itself: what it shows as ctime
 		# is not what the file has, its mtime arrives with the data,

@@ -148,6 +148,21 @@ static void pack_layers(void)
 	}
 }
 
+/* A file in the upper without its data. */
+static void make_metacopy(void)
+{
+	static const char data[] = "the-data-below";
+	int fd;
+
+	make(&fx, "l2", "d metas", "f metas/m the-data-below", "f metas/low whole", NULL);
+	make(&fx, "up", "d metas", NULL);
+	fd = openat(fx.dir, "up/metas/m", O_CREAT | O_WRONLY | O_CLOEXEC, 0640);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, sizeof(data) - 1), 0);
+	assert_int_equal(fsetxattr(fd, "trusted.overlay.metacopy", "", 0, 0), 0);
+	assert_int_equal(close(fd), 0);
+}
+
 /* The layers that every operation starts from. */
 static void make_layers(void)
 {
@@ -158,6 +173,7 @@ static void make_layers(void)
 	make(&fx, "l1", "d d", "f d/mid middle", "w gone", "d whiteouts", "w whiteouts/a", NULL);
 	make(&fx, "up", "f upper upper-content", "d updir", "f updir/z z", "d upempty",
 	     "d upwhiteouts", "w upwhiteouts/a", "w upgone", NULL);
+	make_metacopy();
 	if (getenv("PACKED"))
 		pack_layers();
 }
@@ -173,7 +189,7 @@ static void make_layers(void)
 
 /* Nodes that operations are about, looked up before faults begin. */
 struct nodes {
-	uint64_t d, sub, low, low2, upper, names, updir, link;
+	uint64_t d, sub, low, low2, upper, names, updir, link, metas, meta, metalow;
 };
 
 static int op_mknod(const struct nodes *n)
@@ -425,15 +441,69 @@ static int op_syncfs(const struct nodes *n)
 	return union_syncfs(fx.u);
 }
 
+static int op_meta_chmod(const struct nodes *n)
+{
+	struct union_attr a = { .valid = UNION_SET_MODE, .mode = 04711 };
+	struct statx st;
+
+	return union_setattr(fx.u, n->metalow, &a, &st);
+}
+
+static int op_meta_write(const struct nodes *n)
+{
+	return (int)union_write(fx.u, n->meta, "new", 3, 2);
+}
+
+static int op_meta_truncate(const struct nodes *n)
+{
+	struct union_attr a = { .valid = UNION_SET_SIZE, .size = 3 };
+	struct statx st;
+
+	return union_setattr(fx.u, n->meta, &a, &st);
+}
+
+static int op_meta_rename(const struct nodes *n)
+{
+	return union_rename(fx.u, n->metas, "m", n->updir, "m2", 0);
+}
+
+static int op_meta_rename_lower(const struct nodes *n)
+{
+	return union_rename(fx.u, n->metas, "low", n->d, "low2", 0);
+}
+
+static int op_meta_link(const struct nodes *n)
+{
+	return CREATED(union_link(fx.u, n->meta, n->updir, "linked", &e_));
+}
+
+static int op_meta_unlink(const struct nodes *n)
+{
+	return union_unlink(fx.u, n->metas, "m");
+}
+
+static int op_meta_read(const struct nodes *n)
+{
+	char buf[32];
+
+	return (int)union_read(fx.u, n->meta, buf, sizeof(buf), 0);
+}
+
 #define OP(word)                                \
 	{                                       \
 		.name = #word, .run = op_##word \
+	}
+
+#define META(word)                                                 \
+	{                                                          \
+		.name = #word, .run = op_##word, .metacopy = true, \
 	}
 
 static const struct operation {
 	const char *name;
 	int (*run)(const struct nodes *n);
 	bool two_steps; /* two calls change something: where all fail the first stays */
+	bool metacopy; /* the union is mounted so */
 } operations[] = {
 	OP(mknod),
 	OP(mknod_over_whiteout),
@@ -477,6 +547,14 @@ static const struct operation {
 	OP(readlink),
 	OP(fsync),
 	OP(syncfs),
+	META(meta_chmod),
+	META(meta_write),
+	META(meta_rename),
+	META(meta_rename_lower),
+	META(meta_link),
+	META(meta_unlink),
+	META(meta_read),
+	{ .name = "meta_truncate", .run = op_meta_truncate, .two_steps = true, .metacopy = true },
 };
 
 /* --- the loop --------------------------------------------------------------------- */
@@ -492,6 +570,9 @@ static struct nodes look_up_nodes(void)
 		.names = node(&fx, "names"),
 		.updir = node(&fx, "updir"),
 		.link = node(&fx, "link"),
+		.metas = node(&fx, "metas"),
+		.meta = node(&fx, "metas/m"),
+		.metalow = node(&fx, "metas/low"),
 	};
 }
 
@@ -504,6 +585,7 @@ static int run_once(const struct operation *op, bool sync, unsigned nth, int err
 
 	fx_init(&fx);
 	fx.cfg.sync = sync;
+	fx.cfg.metacopy = op->metacopy;
 	make_layers();
 	fx_open(&fx);
 	n = look_up_nodes();
