@@ -485,11 +485,13 @@ static int link_node(struct union_fs *u, struct node *n, struct parent *p, const
 		     struct statx *ret_st)
 {
 	struct making m = { .mode = n->mode };
+	struct counting c;
 	struct statx now;
 	int r = attr_get(u, n, ret_st);
 
 	if (r < 0)
 		return r;
+	counting_begin(u, n, NULL, &c);
 	ns_lock(u, p->n, NULL);
 	r = link_into(u, n, p, name, &m.over);
 	if (!r) {
@@ -503,6 +505,7 @@ static int link_node(struct union_fs *u, struct node *n, struct parent *p, const
 		}
 	}
 	ns_unlock(u, p->n, NULL);
+	counting_end(u, &c);
 	if (r < 0)
 		return r;
 	/* it has happened, whatever becomes of this */

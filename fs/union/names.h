@@ -43,8 +43,19 @@ struct removal {
 };
 
 /*
+ * Takes NODE_BUSY of those of @a and @b (each may be NULL) that have several
+ * names, or may have: what counts the names of a file is read and written
+ * again, in steps, by each removal and by its copy-up. Before namespace locks.
+ */
+struct counting {
+	struct node *n[2];
+};
+void counting_begin(struct union_fs *u, struct node *a, struct node *b, struct counting *ret);
+void counting_end(struct union_fs *u, struct counting *c);
+
+/*
  * Looks at @name of @p and prepares for its removal: what is open stays
- * usable. With the namespace lock. What is about to be renamed over it, rather
+ * usable. With the namespace lock, inside of counting_begin(). What is about to be renamed over it, rather
  * than removed, calls removal_begin() and removal_end() only.
  */
 int removal_begin(struct union_fs *u, const struct parent *p, const char *name, struct node *n,

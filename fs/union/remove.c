@@ -52,6 +52,39 @@ int name_node(struct union_fs *u, const struct parent *p, const char *name, stru
 	return 0;
 }
 
+void counting_begin(struct union_fs *u, struct node *a, struct node *b, struct counting *ret)
+{
+	unsigned i;
+
+	if (a == b)
+		b = NULL;
+	/* in one order, whoever comes: two such must not wait for each other */
+	ret->n[0] = b && (!a || node_slot(u, b) < node_slot(u, a)) ? b : a;
+	ret->n[1] = ret->n[0] == a ? b : a;
+	table_lock(u);
+	for (i = 0; i < 2; i++) {
+		struct node *n = ret->n[i];
+
+		if (n && !node_is_dir(n) &&
+		    node_has(n, NODE_IN_IDS_LOWER | NODE_IN_IDS_UPPER | NODE_INDEXED))
+			node_lock(u, n);
+		else
+			ret->n[i] = NULL;
+	}
+	table_unlock(u);
+}
+
+void counting_end(struct union_fs *u, struct counting *c)
+{
+	unsigned i;
+
+	table_lock(u);
+	for (i = 0; i < 2; i++)
+		if (c->n[i])
+			node_unlock(u, c->n[i]);
+	table_unlock(u);
+}
+
 /* Keeps the upper file or directory at @dirfd/@name by a descriptor, while there are any. */
 static int pin(struct union_fs *u, struct removal *rm, int dirfd, const char *name)
 {
@@ -410,6 +443,7 @@ void removal_end(struct union_fs *u, const struct parent *p, const char *name,
 
 static int remove_name(struct union_fs *u, uint64_t parent, const char *name, bool dir)
 {
+	struct counting c;
 	struct removal rm;
 	struct parent p;
 	struct node *n;
@@ -430,6 +464,7 @@ static int remove_name(struct union_fs *u, uint64_t parent, const char *name, bo
 	else if (dir)
 		r = dir_is_empty(u, n);
 	if (!r) {
+		counting_begin(u, n, NULL, &c);
 		ns_lock(u, p.n, NULL);
 		r = removal_begin(u, &p, name, n, &rm);
 		if (!r) {
@@ -440,6 +475,7 @@ static int remove_name(struct union_fs *u, uint64_t parent, const char *name, bo
 				removal_end(u, &p, name, &rm);
 		}
 		ns_unlock(u, p.n, NULL);
+		counting_end(u, &c);
 	}
 	table_lock(u);
 	node_drop(u, n);

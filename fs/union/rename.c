@@ -386,11 +386,14 @@ static int exchange(struct union_fs *u, struct end *from, struct end *to)
 
 static int rename_locked(struct union_fs *u, struct end *from, struct end *to, unsigned flags)
 {
+	struct counting c;
 	int r;
 
+	counting_begin(u, from->n, to->n, &c);
 	ns_lock(u, from->p.n, to->p.n);
 	r = flags & RENAME_EXCHANGE ? exchange(u, from, to) : plain_rename(u, from, to);
 	ns_unlock(u, from->p.n, to->p.n);
+	counting_end(u, &c);
 	return r;
 }
 

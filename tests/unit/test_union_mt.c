@@ -244,6 +244,81 @@ static void test_renames(void **state)
 	run(look_around, WORKERS);
 }
 
+#define NAMES 12
+static pthread_barrier_t at_once;
+
+/* Removes its names, or copies the file up, beside others that do. */
+static void *lose_names(void *arg)
+{
+	unsigned me = *(const unsigned *)arg, i;
+	struct union_entry e;
+	char name[32];
+	uint64_t dir;
+
+	(void)snprintf(name, sizeof(name), "d%u", me);
+	dir = lookup(UNION_ROOT, name);
+	EXPECT(dir);
+	(void)pthread_barrier_wait(&at_once);
+	for (i = 0; dir && i < NAMES; i++) {
+		(void)snprintf(name, sizeof(name), "n%u", i);
+		EXPECT(!union_lookup(fx.u, dir, name, &e) && e.nodeid);
+		if (me == WORKERS - 1 && i == NAMES / 2)
+			EXPECT(union_write(fx.u, e.nodeid, "X", 1, 0) == 1);
+		/* a link more and a name less: as many */
+		if (i % 4 == 1)
+			EXPECT(!union_link(fx.u, e.nodeid, dir, "more", &e));
+		EXPECT(!union_unlink(fx.u, dir, name));
+		if (i % 4 == 1) {
+			EXPECT(!union_unlink(fx.u, dir, "more"));
+			union_forget(fx.u, e.nodeid, 1);
+		}
+		union_forget(fx.u, e.nodeid, 1);
+	}
+	if (dir)
+		union_forget(fx.u, dir, 1);
+	return NULL;
+}
+
+/* Names of one file that go in several directories at once are all counted. */
+static void lose_at_once(unsigned workers)
+{
+	struct statx st;
+	char spec[64];
+	unsigned i, k;
+
+	make(&fx, "l1", "d kept", "f kept/a hello", NULL);
+	for (i = 0; i < WORKERS; i++) {
+		(void)snprintf(spec, sizeof(spec), "d d%u", i);
+		make(&fx, "l1", spec, NULL);
+		for (k = 0; k < NAMES; k++) {
+			(void)snprintf(spec, sizeof(spec), "h d%u/n%u kept/a", i, k);
+			make(&fx, "l1", spec, NULL);
+		}
+	}
+	fx_open(&fx);
+	assert_int_equal(attrs(&fx, "kept/a").stx_nlink, WORKERS * NAMES + 1);
+	assert_int_equal(pthread_barrier_init(&at_once, NULL, workers), 0);
+	run(lose_names, workers);
+	(void)pthread_barrier_destroy(&at_once);
+	st = attrs(&fx, "kept/a");
+	assert_int_equal(st.stx_nlink, (WORKERS - workers) * NAMES + 1);
+	fx_reopen(&fx);
+	st = attrs(&fx, "kept/a");
+	assert_int_equal(st.stx_nlink, (WORKERS - workers) * NAMES + 1);
+}
+
+static void test_lost_names(void **state)
+{
+	(void)state;
+	lose_at_once(WORKERS - 1);
+}
+
+static void test_lost_names_and_copy_up(void **state)
+{
+	(void)state;
+	lose_at_once(WORKERS);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -252,6 +327,8 @@ int main(void)
 		T(test_names),
 		T(test_copy_up),
 		T(test_renames),
+		T(test_lost_names),
+		T(test_lost_names_and_copy_up),
 	};
 
 	if (geteuid() != 0) {
