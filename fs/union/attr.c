@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/union/lend.h"
 #include "fs/union/locate.h"
 #include "fs/union/ovl.h"
 #include "lib/sys.h"
@@ -266,6 +267,8 @@ void attr_to_view(struct union_fs *u, struct node *n, struct statx *st)
 	st->stx_ino = n->ino;
 	st->stx_uid = attr_uid_view(u, st->stx_uid);
 	st->stx_gid = attr_gid_view(u, st->stx_gid);
+	if (node_has(n, NODE_LOAN))
+		lend_hide(u, n, st);
 	if (node_has(n, NODE_META))
 		st->stx_blocks = node_ext_peek(u, n)->data_blocks;
 	if (S_ISDIR(st->stx_mode)) {

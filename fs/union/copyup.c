@@ -33,6 +33,7 @@
 #include "fs/union/attr.h"
 #include "fs/union/copydata.h"
 #include "fs/union/dirmerge.h"
+#include "fs/union/lend.h"
 #include "fs/union/metacopy.h"
 #include "fs/union/nlink.h"
 #include "fs/union/ovl.h"
@@ -286,20 +287,11 @@ static void mark_impure(struct union_fs *u, struct node *parent, int dirfd)
 		(void)ovl_set_impure(u, dirfd);
 }
 
-/* Puts the copy at @parent/@name. With the namespace lock of @parent. */
-static int place_copy(struct union_fs *u, struct copy *c, struct node *parent, const char *name)
+/* Gives the copy its name, and its index entry. */
+static int link_copy(struct union_fs *u, struct copy *c, int dirfd, const char *name)
 {
-	struct statx dir_st;
-	struct fdent *dir;
-	int dirfd, r, r2;
+	int r;
 
-	r = locate_dir(u, parent, 0, &dir);
-	if (r < 0)
-		return r;
-	dirfd = fdcache_fd(dir);
-	r = sys_fstatx(dirfd, &dir_st);
-	if (r < 0)
-		goto out;
 	if (c->indexed) {
 		r = work_link(u, c->fd, c->tmp, u->index, c->index);
 		if (r == -EEXIST) {
@@ -315,6 +307,32 @@ static int place_copy(struct union_fs *u, struct copy *c, struct node *parent, c
 		}
 	} else {
 		r = work_link(u, c->fd, c->tmp, dirfd, name);
+	}
+	return r;
+}
+
+/* Puts the copy at @parent/@name. With the namespace lock of @parent. */
+static int place_copy(struct union_fs *u, struct copy *c, struct node *parent, const char *name)
+{
+	struct statx dir_st;
+	struct fdent *dir;
+	struct loan l;
+	int dirfd, r, r2;
+
+	r = locate_dir(u, parent, 0, &dir);
+	if (r < 0)
+		return r;
+	dirfd = fdcache_fd(dir);
+	r = sys_fstatx(dirfd, &dir_st);
+	if (r < 0)
+		goto out;
+	r = link_copy(u, c, dirfd, name);
+	/* a change of a file is none of its directory, which may deny it */
+	if (r == -EACCES) {
+		r = lend_begin(u, parent, dirfd, &l);
+		if (!r)
+			r = link_copy(u, c, dirfd, name);
+		lend_end(&l);
 	}
 	if (!r) {
 		c->tmp[0] = 0;

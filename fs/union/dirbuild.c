@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "fs/union/dirtab.h"
+#include "fs/union/lend.h"
 #include "fs/union/locate.h"
 #include "fs/union/resolve.h"
 #include "lib/sys.h"
@@ -20,6 +21,7 @@
 /* A set of the names already decided upon, by offset into names. */
 struct build {
 	struct union_fs *u;
+	struct node *n;
 	struct dirtab *t;
 	uint32_t *set; /* 1 + index into ent */
 	size_t mask, nset;
@@ -167,11 +169,17 @@ static int build_entry(void *arg, const struct layer_dirent *de)
 
 static int build_layer(struct build *b)
 {
+	struct loan l;
 	size_t i;
 	int r;
 
 	b->naufs = 0;
 	r = b->dir->layer->ops->iterate(b->dir, build_entry, b);
+	/* shut since it was opened; of what it denies, nothing was listed yet */
+	if (r == -EACCES && !b->dir->layer->id && lend_begin(b->u, b->n, b->dir->fd, &l) == 0) {
+		r = b->dir->layer->ops->iterate(b->dir, build_entry, b);
+		lend_end(&l);
+	}
 	/* names that .wh. files hide below; harmless for what is here itself */
 	for (i = 0; !r && b->merged && i < b->naufs; i++) {
 		char name[256];
@@ -223,7 +231,7 @@ static void build_release(struct build *b)
 
 int dirtab_build(struct union_fs *u, struct node *n, struct dirtab **ret)
 {
-	struct build b = { .u = u };
+	struct build b = { .u = u, .n = n };
 	uint16_t layers[MAX_LAYERS], flags[MAX_LAYERS];
 	unsigned nl = 0, i;
 	struct dstack *s;

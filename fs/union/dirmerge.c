@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "fs/union/attr.h"
+#include "fs/union/lend.h"
 #include "fs/union/locate.h"
 #include "fs/union/resolve.h"
 #include "lib/sys.h"
@@ -124,6 +125,9 @@ static int fill_plain(struct listing *l, const struct dirtab_ent *te, const char
 		r = d->layer->ops->stat(d, name, &st);
 	if (r < 0 || S_ISDIR(st.stx_mode) || st.stx_nlink > 1 || layer_is_whiteout(&st))
 		return 1;
+	/* a hole from end to end: its data may be further below */
+	if (S_ISREG(st.stx_mode) && st.stx_size && !st.stx_blocks)
+		return 1;
 	return resolve_plain(l->u, l->n, name, layer, &st, l->plus, e);
 }
 
@@ -194,10 +198,31 @@ static int fill_entry(struct listing *l, const struct dirtab *t, const struct di
 	return r;
 }
 
+/*
+ * fill_entry() in a directory that its owner has shut: what he may list natively is
+ * the names with their inode numbers. @loan: begun with the first such entry.
+ */
+static int fill_shut(struct listing *l, const struct dirtab *t, const struct dirtab_ent *te,
+		     struct loan *loan, struct union_entry *e)
+{
+	struct fdent *dir;
+	int r;
+
+	if (loan->n || !node_has(l->n, NODE_UPPER))
+		return -EACCES;
+	r = locate_dir(l->u, l->n, 0, &dir);
+	if (r < 0)
+		return r;
+	r = lend_begin(l->u, l->n, fdcache_fd(dir), loan);
+	fdcache_put(l->u, dir);
+	return r < 0 ? r : fill_entry(l, t, te, e);
+}
+
 int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plus,
 		  union_dirent_fn fn, void *arg)
 {
 	struct listing l = { .u = u, .plus = plus };
+	struct loan loan = { 0 };
 	struct union_entry e;
 	struct dirtab *t;
 	struct node *n;
@@ -228,6 +253,8 @@ int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plu
 		if (te->flags & DIRTAB_HIDDEN)
 			continue;
 		r = fill_entry(&l, t, te, &e);
+		if (r == -EACCES)
+			r = fill_shut(&l, t, te, &loan, &e);
 		if (r == -ENOENT) {
 			r = 0;
 			continue;
@@ -242,6 +269,7 @@ int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plu
 		if (r && e.nodeid)
 			union_forget(u, e.nodeid, 1);
 	}
+	lend_end(&loan);
 	listing_release(&l);
 	dirtab_put(u, t);
 	return r < 0 ? r : 0;

@@ -10,6 +10,7 @@
 
 #include "fs/union/copydata.h"
 #include "fs/union/copyup.h"
+#include "fs/union/lend.h"
 #include "fs/union/locate.h"
 #include "fs/union/use.h"
 #include "fs/union/work.h"
@@ -325,6 +326,8 @@ int union_fsync(struct union_fs *u, uint64_t nodeid, bool data_only)
 		r = locate_dir(u, n, 0, &dir);
 		if (!r) {
 			fd = sys_reopen(fdcache_fd(dir), O_RDONLY | O_DIRECTORY);
+			if (fd == -EACCES)
+				fd = lend_reopen(u, n, fdcache_fd(dir), O_RDONLY | O_DIRECTORY);
 			r = fd < 0 ? fd : sys_fsync(fd, data_only);
 			sys_close(fd);
 			fdcache_put(u, dir);
@@ -402,6 +405,8 @@ static int flags_fd(struct union_fs *u, struct node *n)
 		return r;
 	fd = fdcache_fd(p.dir) < 0 ? flags_of_new(u, true) :
 				     sys_reopen(fdcache_fd(p.dir), O_RDONLY | O_DIRECTORY);
+	if (fd == -EACCES && p.upper)
+		fd = lend_reopen(u, n, fdcache_fd(p.dir), O_RDONLY | O_DIRECTORY);
 	place_put(u, &p);
 	return fd;
 }

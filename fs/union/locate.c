@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "fs/union/lend.h"
 #include "fs/union/metacopy.h"
 #include "fs/union/ovl.h"
 #include "lib/cleanup.h"
@@ -195,6 +196,11 @@ static int try_locate_dir(struct union_fs *u, struct node *n, unsigned layer, st
 	}
 	r = l->ops->dir_open(c.base ? fdcache_dir(c.base) : &l->root, rpath_str(&c.path), &d);
 	fdcache_put(u, c.base);
+	if (r == -EACCES && layer == 0) {
+		/* a directory above was shut since it was searched */
+		d = (struct layer_dir){ .layer = l, .fd = lend_open(u, n, "", O_PATH | O_DIRECTORY | O_NOFOLLOW) };
+		r = d.fd < 0 ? d.fd : 0;
+	}
 	if (r < 0)
 		return layer == 0 && (r == -ENOENT || r == -ENOTDIR || r == -ELOOP) ? -EAGAIN : r;
 	if (layer == 0) {
@@ -401,6 +407,41 @@ static int locate_by_name(struct union_fs *u, struct node *n, unsigned i, struct
 	return r == -ENOENT ? -ENOTDIR : r;
 }
 
+/*
+ * The same where the directory, pinned in @ret, may not be searched by us: the
+ * file itself, open. -EAGAIN where that is not @n.
+ */
+static int locate_shut(struct union_fs *u, struct node *n, struct place *ret)
+{
+	struct node *parent = NULL;
+	uint32_t ref;
+	struct statx st;
+	int fd, r;
+
+	place_put(u, ret);
+	table_lock(u);
+	for (ref = n->dents; ref && !parent; ref = dent_at(u, ref)->sibling)
+		if (!strcmp(dent_at(u, ref)->name, ret->name))
+			parent = node_at(u, dent_at(u, ref)->parent);
+	if (parent)
+		node_hold(parent);
+	table_unlock(u);
+	if (!parent)
+		return -EAGAIN;
+	fd = lend_open(u, parent, ret->name, O_PATH | O_NOFOLLOW);
+	table_lock(u);
+	node_drop(u, parent);
+	table_unlock(u);
+	r = fd < 0 ? fd : sys_fstatx(fd, &st);
+	if (!r && st.stx_ino != node_upper_ino(n))
+		r = -EAGAIN;
+	if (r < 0) {
+		sys_close(fd);
+		return r == -ENOENT ? -EAGAIN : r;
+	}
+	return place_of_fd(u, fd, u->upper, ret);
+}
+
 int locate(struct union_fs *u, struct node *n, struct place *ret)
 {
 	int r, tries;
@@ -430,6 +471,12 @@ int locate(struct union_fs *u, struct node *n, struct place *ret)
 			r = sys_statx(fdcache_fd(ret->dir), ret->name, AT_SYMLINK_NOFOLLOW, &st);
 			if (r == 0 && st.stx_ino == node_upper_ino(n))
 				return 0;
+			if (r == -EACCES) {
+				r = locate_shut(u, n, ret);
+				if (r != -EAGAIN)
+					return r;
+				break;
+			}
 			place_put(u, ret);
 			if (r < 0 && r != -ENOENT)
 				return r;
@@ -477,33 +524,14 @@ int locate_path_fd(struct union_fs *u, struct node *n)
 
 /*
  * Opens a file of ours whose mode denies it to its owner, who may have it
- * open all the same: lends it the permission for the moment of opening.
+ * open all the same.
  */
-static int open_denied(int dirfd, const char *name, int flags)
+static int open_denied(struct union_fs *u, struct node *n, int dirfd, const char *name, int flags)
 {
-	_cleanup_fd_ int fd = -1;
-	struct statx st;
-	int r, ret;
+	_cleanup_fd_ int fd = *name ? sys_openat(dirfd, name, O_PATH | O_NOFOLLOW, 0) :
+				      sys_dup(dirfd);
 
-	fd = *name ? sys_openat(dirfd, name, O_PATH | O_NOFOLLOW, 0) :
-		     sys_dup(dirfd);
-	if (fd < 0)
-		return fd;
-	r = sys_fstatx(fd, &st);
-	if (r < 0)
-		return r;
-	if (st.stx_uid != geteuid())
-		return -EACCES;
-	r = sys_fchmod(fd, (st.stx_mode & 07777) | S_IRUSR | S_IWUSR);
-	if (r < 0)
-		return r;
-	ret = sys_reopen(fd, flags);
-	r = sys_fchmod(fd, st.stx_mode & 07777);
-	if (r < 0) {
-		sys_close(ret);
-		return r;
-	}
-	return ret;
+	return fd < 0 ? fd : lend_reopen(u, n, fd, flags);
 }
 
 static int open_at(struct union_fs *u, struct node *n, const struct place *p, bool write,
@@ -526,8 +554,8 @@ static int open_at(struct union_fs *u, struct node *n, const struct place *p, bo
 		return 0;
 	}
 	r = *p->name ? sys_openat(d->fd, p->name, flags, 0) : sys_reopen(d->fd, flags);
-	if (r == -EACCES && !u->privileged && p->upper)
-		r = open_denied(d->fd, p->name, flags);
+	if (r == -EACCES && p->upper)
+		r = open_denied(u, n, d->fd, p->name, flags);
 	*ret = (struct layer_dir){ .layer = d->layer, .fd = r };
 	return r < 0 ? r : 0;
 }

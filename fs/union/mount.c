@@ -10,6 +10,7 @@
 #include "fs/union/attr.h"
 #include "fs/union/dirmerge.h"
 #include "fs/union/fdcache.h"
+#include "fs/union/lend.h"
 #include "fs/union/node.h"
 #include "fs/union/ovl.h"
 #include "fs/union/work.h"
@@ -346,6 +347,7 @@ int union_open(const struct union_config *cfg, struct union_fs **ret, char **ret
 	if (cfg->packed_cache)
 		blobcache_set_limit(cfg->packed_cache);
 	init_locks(u);
+	lend_init(u);
 	r = do_open(u, cfg, ret_err);
 	/* the caller's strings are not ours to keep */
 	u->cfg.lower = NULL;

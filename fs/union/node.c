@@ -118,6 +118,7 @@ static void node_free(struct union_fs *u, struct node *n)
 		slab_release(u->slab, x->lower_path);
 		slab_release(u->slab, x->orphan);
 		slab_release(u->slab, x->data_path);
+		slab_release(u->slab, x->loan);
 		slab_release(u->slab, n->ext);
 	}
 	if (node_is_dir(n))

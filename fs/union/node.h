@@ -34,6 +34,7 @@ enum node_flag {
 	NODE_SEEN = 1 << 9, /* union_mark(): UNION_MARK_SEEN */
 	NODE_GATE = 1 << 10, /* UNION_MARK_GATE */
 	NODE_META = 1 << 11, /* its data is further below: ext->data_path, metacopy.h */
+	NODE_LOAN = 1 << 12, /* ext->loan says what to show */
 };
 
 struct node {
@@ -55,6 +56,14 @@ struct node {
 	uint8_t patience; /* and how often that was: see lookup.c */
 };
 
+/* What a file shows whose mode was lent: lend.c. */
+struct node_loan {
+	uint16_t mode;
+	bool out; /* right now */
+	struct statx_timestamp ctime; /* from before */
+	struct statx_timestamp moved_ctime; /* what the last loan has left: ctime is shown for it */
+};
+
 /* What few nodes need. */
 struct node_ext {
 	int pin; /* descriptor that keeps a nameless file, -1 none; owned */
@@ -62,6 +71,7 @@ struct node_ext {
 	uint32_t lower_path; /* path in its lower, once detached: string, or 0 */
 	uint32_t lower_nlink; /* links of the lower file an index entry stands for */
 	uint32_t orphan; /* name in work of a file removed past the pin budget */
+	uint32_t loan; /* struct node_loan, or 0 */
 	uint32_t data_path; /* with NODE_META: where its data is, a path in a lower: string */
 	uint32_t data_layer; /* of that id */
 	uint64_t data_blocks; /* stx_blocks there */

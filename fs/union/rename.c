@@ -26,6 +26,7 @@
 #include "fs/union/copydata.h"
 #include "fs/union/copyup.h"
 #include "fs/union/dirmerge.h"
+#include "fs/union/lend.h"
 #include "fs/union/metacopy.h"
 #include "fs/union/names.h"
 #include "fs/union/ovl.h"
@@ -328,8 +329,12 @@ static int plain_rename(struct union_fs *u, struct end *from, struct end *to)
 		if (removal_needs_aside(u, &rm))
 			r = removal_do(u, &to->p, to->name, &rm);
 	}
-	if (!r)
+	if (!r) {
+		/* loans are recorded by path */
+		lend_lock(u);
 		r = do_rename(u, from, to);
+		lend_unlock(u);
+	}
 	if (r < 0) {
 		if (over)
 			removal_undo(u, &to->p, to->name, &rm);
@@ -362,8 +367,10 @@ static int exchange(struct union_fs *u, struct end *from, struct end *to)
 		if (r < 0)
 			return r;
 	}
+	lend_lock(u);
 	r = sys_renameat2(parent_fd(&from->p), from->name, parent_fd(&to->p), to->name,
 			  RENAME_EXCHANGE);
+	lend_unlock(u);
 	if (r < 0)
 		return r;
 	table_lock(u);

@@ -8,6 +8,7 @@
 
 #include "fs/union/attr.h"
 #include "fs/union/copyup.h"
+#include "fs/union/lend.h"
 #include "fs/union/locate.h"
 #include "fs/union/use.h"
 #include "lib/sys.h"
@@ -83,7 +84,11 @@ static int set_owner_mode(struct union_fs *u, struct node *n, int fd, const stru
 	}
 	if (!r && a->valid & UNION_SET_MODE) {
 		keep_access(u, n, a->mode);
+		lend_lock(u);
 		r = sys_fchmod(fd, a->mode & 07777);
+		if (!r)
+			lend_mode_changed(u, n);
+		lend_unlock(u);
 	}
 	return r;
 }

@@ -40,6 +40,9 @@ struct union_fs {
 	atomic_uint tmp_seq; /* names in work */
 	atomic_int shared_wh; /* number in the name of the whiteout to link, 0 none */
 	pthread_mutex_t wh_lock;
+	pthread_mutex_t lend_lock; /* recursive: lend.h */
+	int lent; /* workdir/lent, or -1; protected by lend_lock */
+	unsigned loans; /* that are out; protected by lend_lock */
 	bool no_tmpfile; /* the upper has no O_TMPFILE */
 	char xprefix[24]; /* "trusted.overlay." or "user.overlay." */
 

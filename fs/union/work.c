@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <time.h>
 
+#include "fs/union/lend.h"
 #include "fs/union/locate.h"
 #include "lib/cleanup.h"
 #include "lib/sys.h"
@@ -108,6 +109,9 @@ int work_open(struct union_fs *u, const char *path, bool index, char **ret_err)
 	r = lock_wait(u->wlock);
 	if (r < 0)
 		return fail(ret_err, r, r == -EBUSY ? "workdir is in use by another mount:" : "cannot lock workdir", path);
+	r = lend_repair(u, u->wlock);
+	if (r < 0)
+		return fail(ret_err, r, "cannot read the directory lent in workdir", path);
 	u->work = open_subdir(u->wlock, "work");
 	if (u->work < 0)
 		return fail(ret_err, u->work, "cannot make the directory work in workdir", path);
@@ -133,8 +137,9 @@ void work_close(struct union_fs *u)
 	sys_close(u->work);
 	sys_close(u->index);
 	sys_close(u->nlinks);
+	sys_close(u->lent);
 	sys_close(u->wlock); /* the lock goes with it */
-	u->work = u->index = u->nlinks = u->wlock = -1;
+	u->work = u->index = u->nlinks = u->lent = u->wlock = -1;
 }
 
 int work_tmpfile(struct union_fs *u, mode_t mode, char ret_name[WORK_NAME_MAX])

@@ -11,6 +11,7 @@
 #include "fs/union/acl.h"
 #include "fs/union/attr.h"
 #include "fs/union/copyup.h"
+#include "fs/union/lend.h"
 #include "fs/union/locate.h"
 #include "fs/union/ovl.h"
 #include "fs/union/use.h"
@@ -123,7 +124,12 @@ static int change(struct union_fs *u, struct node *n, const char *stored, const 
 	fd = locate_path_fd(u, n);
 	if (fd < 0)
 		return fd;
+	/* an ACL changes the mode */
+	lend_lock(u);
 	r = remove ? sys_fremovexattr(fd, stored) : sys_fsetxattr(fd, stored, val, size, flags);
+	if (!r && is_acl(stored))
+		lend_mode_changed(u, n);
+	lend_unlock(u);
 	sys_close(fd);
 	/* an ACL may have changed the mode */
 	if (!r && is_acl(stored))

@@ -79,9 +79,9 @@ cell() {
 		who=user
 		export PACKED PACKED_AS
 		PACKED=odd PACKED_AS='--frame 20000'
-		differ --seed "$seed" --userxattr --no shut-dirs
+		differ --seed "$seed" --userxattr
 		PACKED=all PACKED_AS='--codec raw --no-xxh3'
-		differ --seed "$seed" --userxattr --no shut-dirs ;;
+		differ --seed "$seed" --userxattr ;;
 	userns)
 		differ --seed "$seed" --userxattr
 		# the kernel reads neither redirects nor the index here
@@ -89,8 +89,7 @@ cell() {
 			--no wh-files --no stray --cross "$BIN/mount-overlay"
 		;;
 	user)
-		# a directory shut by its owner is not like a plain one yet: README
-		differ --seed "$seed" --userxattr --no shut-dirs
+		differ --seed "$seed" --userxattr
 		;;
 	esac
 }

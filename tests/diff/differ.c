@@ -72,8 +72,7 @@ static const char usage[] =
 	"  --userxattr       layers carry user.overlay.* marks\n"
 	"  --no WHAT         leave out: ino ctime holes acl xattr uids remount\n"
 	"                    dir-rename wh-files stray getflags direct links odd-xattrs\n"
-	"                    long-names overlay-xattrs cross-nlink shut-dirs\n"
-	"                    late-times\n"
+	"                    long-names overlay-xattrs cross-nlink late-times\n"
 	"  --save FILE       where a failing, shrunk sequence goes\n"
 	"  --shrink-time S   give up shrinking after S seconds (120); 0: do not\n"
 	"  --replay FILE     run what --save saved\n";
@@ -95,7 +94,6 @@ static int set_no(struct config *c, const char *what)
 		{ "xattr", &c->gen.xattr, 0 },
 		{ "uids", &c->gen.uids, 0 },
 		{ "late-times", &c->writeback, 1 },
-		{ "shut-dirs", &c->gen.shut_dirs, 0 },
 		{ "overlay-xattrs", &c->gen.overlay_xattrs, 0 },
 		{ "cross-nlink", &c->no_cross_nlink, 1 },
 		{ "odd-xattrs", &c->gen.odd_xattrs, 0 },
@@ -232,7 +230,6 @@ int main(int argc, char **argv)
 		.shrink_time = 120,
 		.gen = {
 			.odd_xattrs = 1,
-			.shut_dirs = 1,
 			.overlay_xattrs = 1,
 			.acl = 1,
 			.dir_rename = 1,

@@ -23,7 +23,6 @@ struct gen {
 	int privileged; /* root's operations: devices, trusted */
 	int uids; /* other uids can be played */
 	int odd_xattrs; /* names that no filesystem takes */
-	int shut_dirs; /* modes that shut the owner out */
 	int overlay_xattrs; /* user.overlay.*: stored escaped */
 	int acl, dir_rename, xattr, getflags, direct, remount, drop_caches;
 	int check_every;
@@ -196,8 +195,7 @@ static inline long long gen_mode(struct gen *g)
 	};
 
 	return modes[rng_below(&g->rng, 12)] |
-	       (g->privileged ? 0 : g->shut_dirs ? 0600 :
-						   0700);
+	       (g->privileged ? 0 : 0600);
 }
 
 static inline void gen_open(struct gen *g, struct op *o)
