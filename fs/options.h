@@ -82,8 +82,8 @@ enum options_uring {
 
 enum options_passthrough {
 	OPTIONS_PASSTHROUGH_OFF, /* default: zero-message mode */
-	OPTIONS_PASSTHROUGH_ON, /* lower and upper files */
-	OPTIONS_PASSTHROUGH_STRICT, /* upper files only, lowers cached */
+	OPTIONS_PASSTHROUGH_ON, /* upper files; on read-only mounts lower files too */
+	OPTIONS_PASSTHROUGH_STRICT, /* never lower files */
 };
 
 /*
