@@ -37,6 +37,7 @@
 #include "fs/union/metacopy.h"
 #include "fs/union/nlink.h"
 #include "fs/union/ovl.h"
+#include "fs/union/sidecar.h"
 #include "fs/union/use.h"
 #include "fs/union/work.h"
 #include "lib/cleanup.h"
@@ -73,6 +74,7 @@ struct copy {
 	struct place src; /* the lower file */
 	struct statx st; /* its attributes, overrides applied */
 	struct ovl_origin origin;
+	struct sidecar_key sidecar; /* the record of that, where the copy cannot carry it */
 	bool indexed;
 	bool cut; /* not all of the data was wanted */
 	bool meta; /* none of it was */
@@ -196,6 +198,15 @@ static int copy_special(struct union_fs *u, struct copy *c)
 	return c->fd < 0 ? c->fd : 0;
 }
 
+/* The copy's origin goes beside it. */
+static int record_origin(struct union_fs *u, struct copy *c)
+{
+	struct layer_dir self = { .layer = u->upper, .fd = c->fd };
+	int r = sidecar_key(u, &self, "", &c->st, &c->sidecar);
+
+	return r < 0 ? r : sidecar_write(u, &c->sidecar, &c->origin);
+}
+
 /* Everything but the name. */
 static int make_copy(struct union_fs *u, struct copy *c, int64_t limit)
 {
@@ -224,7 +235,7 @@ static int make_copy(struct union_fs *u, struct copy *c, int64_t limit)
 		/* user. attributes are not for symlinks and special files */
 		if ((r == -EPERM || r == -EOPNOTSUPP) && !S_ISREG(mode) && !S_ISDIR(mode)) {
 			c->indexed = false;
-			r = 0;
+			r = record_origin(u, c);
 		}
 	}
 	if (!r && c->meta)
@@ -471,6 +482,8 @@ static int copyup_one(struct union_fs *u, struct node *n, int64_t limit)
 	metacopy_release(&c.data);
 	if (r < 0 && c.tmp[0])
 		(void)work_remove_tree(u->work, c.tmp);
+	if (r < 0)
+		sidecar_remove(u, &c.sidecar);
 	if (!r)
 		u->copy_ups++;
 	return r ? r : c.cut;

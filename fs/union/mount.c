@@ -13,6 +13,7 @@
 #include "fs/union/lend.h"
 #include "fs/union/node.h"
 #include "fs/union/ovl.h"
+#include "fs/union/sidecar.h"
 #include "fs/union/work.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
@@ -177,6 +178,8 @@ static int open_upper(struct union_fs *u, const struct union_config *cfg, char *
 		if (u->index >= 0)
 			u->nlinks = sys_openat(wd, "nlink", O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
 		u->have_nlinks = u->nlinks >= 0;
+		if (wd >= 0)
+			(void)sidecar_open(u, wd);
 		sys_close(wd);
 		return 0;
 	}
@@ -342,7 +345,7 @@ int union_open(const struct union_config *cfg, struct union_fs **ret, char **ret
 	if (!u)
 		return -ENOMEM;
 	u->cfg = *cfg;
-	u->work = u->index = u->nlinks = u->wlock = -1;
+	u->work = u->index = u->nlinks = u->origins = u->wlock = -1;
 	u->privileged = have_privilege();
 	if (cfg->packed_cache)
 		blobcache_set_limit(cfg->packed_cache);

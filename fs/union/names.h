@@ -5,6 +5,7 @@
 
 #include "fs/union/locate.h"
 #include "fs/union/ovl.h"
+#include "fs/union/sidecar.h"
 
 /* A directory whose names are about to change: in the upper, and open. */
 struct parent {
@@ -37,6 +38,7 @@ struct removal {
 	bool gone; /* the file has no other name at all */
 	bool drop_index; /* and no name in the lower either: its index entry goes */
 	char record[OVL_INDEX_NAME_MAX]; /* where lost names of a lower file are counted, or "" */
+	struct sidecar_key sidecar; /* goes with the file: the record of its origin */
 	/* what removal_undo() has to undo */
 	bool pinned;
 	bool aside; /* the file is in the workdir, its name is the node's orphan */

@@ -297,6 +297,11 @@ int removal_begin(struct union_fs *u, const struct parent *p, const char *name, 
 	}
 	if (!ret->last)
 		return 0;
+	if (ret->gone && u->origins >= 0) {
+		r = sidecar_key(u, fdcache_dir(p->dir), name, &st, &ret->sidecar);
+		if (r < 0)
+			return r;
+	}
 	r = pin(u, ret, parent_fd(p), name);
 	return r == -EMFILE ? 0 : r;
 }
@@ -424,6 +429,7 @@ void removal_end(struct union_fs *u, const struct parent *p, const char *name,
 		index_name(u, n, index);
 		(void)sys_unlinkat(u->index, index, 0);
 	}
+	sidecar_remove(u, &rm->sidecar);
 	table_lock(u);
 	d = dent_find(u, p->n, name);
 	if (d)

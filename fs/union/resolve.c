@@ -33,6 +33,7 @@
 #include "fs/union/metacopy.h"
 #include "fs/union/nlink.h"
 #include "fs/union/search.h"
+#include "fs/union/sidecar.h"
 #include "lib/sys.h"
 
 void resolve_release(struct resolved *r)
@@ -296,6 +297,25 @@ uint64_t resolve_ino(struct union_fs *u, const struct layer *l, const struct sta
 	return ovl_map_ino(u, l->fs, ino);
 }
 
+/* The inode number of a symlink or special file in the upper, whose origin is beside it. */
+static int resolve_sidecar(struct union_fs *u, const struct layer_dir *d, const char *name,
+			   struct resolved *ret)
+{
+	struct sidecar_key key;
+	struct ovl_origin o;
+	uint64_t ino;
+	unsigned fs;
+	int r = sidecar_key(u, d, name, &ret->st, &key);
+
+	if (!r)
+		r = sidecar_read(u, &key, &o);
+	if (r < 0)
+		return r;
+	if (o.len && ovl_origin_inode(u, &o, &ino, &fs))
+		ret->ino = ovl_map_ino(u, fs, ino);
+	return 0;
+}
+
 /* The identity of a non-directory found in the upper. */
 static int resolve_upper_file(struct search *s, const struct layer_dir *d, const char *name,
 			      struct resolved *ret)
@@ -309,6 +329,8 @@ static int resolve_upper_file(struct search *s, const struct layer_dir *d, const
 	int r;
 
 	ret->ino = resolve_ino(u, u->upper, &ret->st);
+	if (u->origins >= 0 && !S_ISREG(ret->st.stx_mode) && !ovl_is_trusted(u))
+		return resolve_sidecar(u, d, name, ret);
 	/* nearly all have no attribute at all: one call says so */
 	n = d->layer->ops->listxattr(d, name, list, sizeof(list));
 	if (n == 0 || n == -EOPNOTSUPP)

@@ -36,6 +36,7 @@ struct union_fs {
 	int work; /* workdir/work */
 	int index; /* workdir/index, or -1 */
 	int nlinks; /* workdir/nlink, or -1: see nlink.h */
+	atomic_int origins; /* workdir/origin, or -1: see sidecar.h */
 	atomic_bool have_nlinks; /* it is not empty */
 	atomic_uint tmp_seq; /* names in work */
 	atomic_int shared_wh; /* number in the name of the whiteout to link, 0 none */

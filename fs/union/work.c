@@ -12,6 +12,7 @@
 
 #include "fs/union/lend.h"
 #include "fs/union/locate.h"
+#include "fs/union/sidecar.h"
 #include "lib/cleanup.h"
 #include "lib/sys.h"
 
@@ -118,6 +119,9 @@ int work_open(struct union_fs *u, const char *path, bool index, char **ret_err)
 	r = empty_dir(u->work);
 	if (r < 0)
 		return fail(ret_err, r, "cannot empty the directory work in workdir", path);
+	r = sidecar_open(u, u->wlock);
+	if (r < 0)
+		return fail(ret_err, r, "cannot open the directory origin in workdir", path);
 	if (!index)
 		return 0;
 	u->index = open_subdir(u->wlock, "index");
@@ -138,8 +142,9 @@ void work_close(struct union_fs *u)
 	sys_close(u->index);
 	sys_close(u->nlinks);
 	sys_close(u->lent);
+	sys_close(u->origins);
 	sys_close(u->wlock); /* the lock goes with it */
-	u->work = u->index = u->nlinks = u->lent = u->wlock = -1;
+	u->work = u->index = u->nlinks = u->lent = u->origins = u->wlock = -1;
 }
 
 int work_tmpfile(struct union_fs *u, mode_t mode, char ret_name[WORK_NAME_MAX])

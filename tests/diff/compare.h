@@ -31,7 +31,6 @@ struct compare {
 	struct pair *pairs; /* N_PAIRS, open addressing */
 	unsigned int dumps;
 	int no_ino; /* the union has no stable st_ino */
-	int userxattr; /* symlinks cannot carry their origin */
 	int no_ctime;
 	int no_nlink;
 	int writeback; /* the kernel's times, set late */
@@ -192,8 +191,7 @@ static inline int cmp_stat(struct compare *c, const char *path,
 		return cmp_fail(c, "ctime-changed",
 				"%s: ctime of the union changed from %.9f to %.9f, that of the plain tree did not",
 				path, ts_f(e->uc), ts_f(u->stx_ctime));
-	if (!c->no_ino && e->used && e->u_ino != u->stx_ino &&
-	    !(c->userxattr && !isdir && !S_ISREG(p->stx_mode)))
+	if (!c->no_ino && e->used && e->u_ino != u->stx_ino)
 		return cmp_fail(c, "ino-changed",
 				"%s: st_ino of the union changed from %llu to %llu (plain: still %llu)",
 				path, (unsigned long long)e->u_ino,
@@ -232,9 +230,7 @@ static inline int cmp_rec(struct compare *c, const struct rec *p,
 	if (u->flags & DUMP_DTYPE)
 		return cmp_fail(c, "d_type", "%s: d_type is not its type",
 				p->path);
-	/* without an origin they have another one once the kernel forgot them */
-	if (!c->no_ino && u->flags & DUMP_DINO &&
-	    !(c->userxattr && !S_ISREG(u->st.stx_mode) && !S_ISDIR(u->st.stx_mode)))
+	if (!c->no_ino && u->flags & DUMP_DINO)
 		return cmp_fail(c, "d_ino", "%s (0%o): d_ino is %llu, st_ino %llu",
 				p->path, u->st.stx_mode, (unsigned long long)u->d_ino,
 				(unsigned long long)u->st.stx_ino);

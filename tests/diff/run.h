@@ -378,7 +378,6 @@ static inline int run_all(struct run *r, struct oplist *ops, struct gen *gen,
 	r->cmp.start = calloc(total + 1, sizeof(struct timespec));
 	r->cmp.end = calloc(total + 1, sizeof(struct timespec));
 	r->cmp.no_ino = r->cfg->no_ino;
-	r->cmp.userxattr = r->layers->userxattr;
 	r->cmp.writeback = r->cfg->writeback;
 	r->cmp.no_ctime = r->cfg->no_ctime;
 	r->cmp.no_holes = r->cfg->no_holes;

@@ -551,6 +551,72 @@ static void test_unlinked_open(void **state)
 	assert_int_equal(found(&fx, "low"), -ENOENT);
 }
 
+/* How many records there are in workdir/origin. */
+static unsigned records(void)
+{
+	DIR *dir;
+	unsigned n = 0;
+	int fd = openat(fx.dir, "work/origin", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	dir = fdopendir(fd);
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	assert_int_equal(closedir(dir), 0);
+	return n - 2;
+}
+
+static void chown_node(const char *path)
+{
+	struct union_attr a = { .valid = UNION_SET_UID, .uid = 7 };
+	struct statx st;
+
+	assert_int_equal(union_setattr(fx.u, node(&fx, path), &a, &st), 0);
+}
+
+/* Symlinks and special files take no user. attributes, and keep their inode numbers. */
+static void test_special_origins(void **state)
+{
+	static const char *const names[] = { "link", "fifo", "other" };
+	uint64_t ino[3];
+	unsigned i;
+
+	(void)state;
+	fx.cfg.userxattr = true;
+	make(&fx, "l1", "s link target", "s other target", "s over target", NULL);
+	assert_int_equal(mkfifoat(fx.dir, "l1/fifo", 0600), 0);
+	fx_open(&fx);
+	assert_int_equal(records(), 0);
+	for (i = 0; i < 3; i++) {
+		ino[i] = attrs(&fx, names[i]).stx_ino;
+		chown_node(names[i]);
+	}
+	chown_node("over");
+	assert_int_equal(records(), 4);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(attrs(&fx, names[i]).stx_ino, ino[i]);
+	fx_forget(&fx);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(attrs(&fx, names[i]).stx_ino, ino[i]);
+	fx_reopen(&fx);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(attrs(&fx, names[i]).stx_ino, ino[i]);
+	/* another name is the same file; what is removed leaves nothing behind */
+	assert_int_equal(union_rename(fx.u, UNION_ROOT, "link", UNION_ROOT, "over", 0), 0);
+	assert_int_equal(records(), 3);
+	assert_int_equal(union_unlink(fx.u, UNION_ROOT, "fifo"), 0);
+	assert_int_equal(records(), 2);
+	fx_reopen(&fx);
+	assert_int_equal(attrs(&fx, "over").stx_ino, ino[0]);
+	assert_int_equal(attrs(&fx, "other").stx_ino, ino[2]);
+	/* a record that says nothing, as after a crash or somebody's hand, is none */
+	assert_int_equal(symlinkat("nonsense", fx.dir, "work/origin/00fb"), 0);
+	fx_reopen(&fx);
+	assert_int_equal(attrs(&fx, "other").stx_ino, ino[2]);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -574,6 +640,7 @@ int main(void)
 		T(test_forget),
 		T(test_where),
 		T(test_unlinked_open),
+		T(test_special_origins),
 	};
 
 	if (geteuid() != 0) {
