@@ -127,7 +127,7 @@ static inline int cmp_mtime(struct compare *c, struct pair *e,
 	/* a removed directory loses its whiteouts only now */
 	if (S_ISDIR(p->stx_mode) && !p->stx_nlink)
 		return 0;
-	if (e->lax & LAX_TIME)
+	if (e->lax & (c->writeback ? LAX_TIME | LAX_SAME_SIZE : LAX_TIME))
 		return 0;
 	if (e->used && ts_eq(e->pm, p->stx_mtime) &&
 	    !(c->writeback && fresh && S_ISREG(p->stx_mode)) &&

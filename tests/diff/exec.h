@@ -33,6 +33,7 @@
 
 #define LAX_TIME 1 /* mtime of the file is no longer comparable */
 #define LAX_HOLES 2 /* where its holes are is up to the filesystem */
+#define LAX_SAME_SIZE 4 /* as LAX_TIME, where the kernel keeps the times */
 
 struct res {
 	long long ret;

@@ -26,13 +26,16 @@ static inline int ns_mkdir(const struct exec *x, const struct op *o)
 	return rc;
 }
 
-static inline int ns_truncate(const struct exec *x, const struct op *o)
+static inline int ns_truncate(struct exec *x, const struct op *o)
 {
 	int rc;
 
 	if (fchdir(exec_dir(x, o->d1)))
 		return -1;
+	io_same_size(x, AT_FDCWD, o->p1, 0, o->a[0]);
 	rc = truncate(o->p1, o->a[0]);
+	if (x->res->has_st)
+		x->res->has_st = !xstatx(AT_FDCWD, o->p1, 0, &x->res->st);
 	(void)!fchdir(x->root);
 	return rc;
 }
