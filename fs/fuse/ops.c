@@ -124,29 +124,39 @@ void ops_reply_attr(fuse_req_t req, int r, uint64_t ino, const struct statx *st)
 
 /* --- jobs ---------------------------------------------------------------- */
 
+struct late {
+	struct job j;
+	struct transport_wait wait;
+};
+
 static void job_late(void *arg)
 {
-	struct job *j = arg;
+	struct late *late = arg;
 
-	j->fn(j);
-	free(j);
+	if (transport_wait_end(&late->wait))
+		late->j.fn(&late->j);
+	free(late);
 }
 
 void job_run(struct job *j, bool slow)
 {
-	struct job *late;
+	struct late *late;
+	bool ours = true;
 
 	if (slow) {
 		late = sys_malloc(sizeof(*late));
 		if (late && transport_hold() == 0) {
-			*late = *j;
+			late->j = *j;
+			transport_wait_begin(&late->wait, j->req);
 			if (pool_submit(j->o->pool, job_late, late) == 0)
 				return;
+			ours = transport_wait_end(&late->wait);
 		}
 		free(late);
 	}
 	/* quick, or no worker to be had */
-	j->fn(j);
+	if (ours)
+		j->fn(j);
 }
 
 void ops_inval_attr(struct ops *o, uint64_t ino)
@@ -221,6 +231,7 @@ void ops_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_background = o->max_background ? o->max_background : 64;
 	conn->congestion_threshold =
 		o->congestion_threshold ? o->congestion_threshold : conn->max_background * 3 / 4;
+	/* the transport sees to it */
 	conn->no_interrupt = 1;
 }
 

@@ -82,19 +82,6 @@ static void do_rename(struct job *j)
 				       (unsigned)j->flags));
 }
 
-/* Whether the file of that name is large and would have to be copied up. */
-static bool name_is_slow(struct ops *o, fuse_ino_t parent, const char *name)
-{
-	struct union_entry e;
-	bool slow;
-
-	if (union_lookup(o->u, parent, name, &e) < 0 || !e.nodeid)
-		return false;
-	slow = union_change_is_slow(o->u, e.nodeid);
-	union_forget(o->u, e.nodeid, 1);
-	return slow;
-}
-
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		      const char *newname, unsigned flags)
 {
@@ -110,7 +97,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 		.flags = (int)flags,
 	};
 
-	job_run(&j, name_is_slow(o, parent, name));
+	job_run(&j, union_name_is_slow(o->u, parent, name));
 }
 
 static void do_link(struct job *j)

@@ -14,6 +14,7 @@ enum proto_opcode {
 	PROTO_READ = 15,
 	PROTO_WRITE = 16,
 	PROTO_INIT = 26,
+	PROTO_INTERRUPT = 36, /* argument: the uint64_t unique it is about */
 };
 
 /* What every request begins with ... */

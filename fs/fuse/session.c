@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "fuse_ll.h"
+#include "interrupt.h"
 #include "proto.h"
 #include "transport_i.h"
 #include "unmount.h"
@@ -134,6 +135,7 @@ int session_new(const struct session_config *cfg,
 	if (r)
 		goto fail;
 	grow_descriptor_table(s->event_fd);
+	interrupt_start();
 	the_session = s;
 	transport_set_session(s);
 	fuse_set_log_func(libfuse_log);
@@ -379,6 +381,7 @@ int session_run(struct session *s, int (*ready)(void *arg), void *arg)
 	atomic_store(&s->stop, true);
 	uring_stop(s);
 	loop_stop(s);
+	interrupt_stop();
 	close(sig_fd);
 	if (r < 0 && s->mounted) {
 		/* Failed before anybody relied on it. */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "fuse_ll.h"
+#include "interrupt.h"
 #include "proto.h"
 #include "transport.h"
 
@@ -203,6 +204,15 @@ void transport_dispatch(struct session *s, struct proto_in_header *in, size_t si
 	struct fuse_buf fb = { .mem = in, .size = size };
 	struct transport_current *cur = &transport_current;
 
+	if (in->opcode == PROTO_INTERRUPT) {
+		/* libfuse never sees it: its own bookkeeping would cost every request */
+		if (size < sizeof(*in) + sizeof(uint64_t))
+			return;
+		if (s->cfg.stats)
+			stats_count(s->cfg.stats, in->opcode);
+		interrupt_request(s, *(const uint64_t *)(const void *)(in + 1));
+		return;
+	}
 	if (s->cfg.stats) {
 		stats_count(s->cfg.stats, in->opcode);
 		if (in->opcode == PROTO_WRITE)

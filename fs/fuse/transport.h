@@ -18,6 +18,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct fuse_req;
 
 /*
  * Keep the arguments of the current request valid until its reply, for a
@@ -27,6 +31,28 @@
  * outside of a handler.
  */
 int transport_hold(void);
+
+/*
+ * A request that waits: for a worker, or parked for an answer from elsewhere.
+ * Should its process die meanwhile, the request is answered EINTR at once. The
+ * structure belongs to the caller and stays in place until the end of the wait.
+ */
+struct transport_wait {
+	struct transport_wait *next, **pprev;
+	struct fuse_req *req;
+	uint64_t unique;
+	pid_t tid;
+	bool interrupted;
+};
+
+/* The current request, @req, waits from now on. To be called in its handler. */
+void transport_wait_begin(struct transport_wait *w, struct fuse_req *req);
+
+/*
+ * The wait is over, in any thread. True: do the work and reply. False: the request
+ * has been answered, neither it nor its arguments may be looked at any more.
+ */
+bool transport_wait_end(struct transport_wait *w);
 
 /* Send what the current handler has replied. Nothing to do: harmless. */
 void transport_flush(void);

@@ -302,11 +302,11 @@ int attr_get(struct union_fs *u, struct node *n, struct statx *ret)
 	for (tries = 0; tries < locate_tries(u); tries++) {
 		if (tries)
 			locate_wait(tries);
-		r = locate(u, n, &p);
+		r = locate_stat(u, n, &p, ret);
 		if (r < 0)
 			return r;
 		d = fdcache_dir(p.dir);
-		r = d->layer->ops->stat(d, p.name, ret);
+		r = r == 1 ? 0 : d->layer->ops->stat(d, p.name, ret);
 		/* gone, or another file: a rename came between */
 		if (p.upper && *p.name && (r == -ENOENT || (!r && ret->stx_ino != node_upper_ino(n)))) {
 			place_put(u, &p);

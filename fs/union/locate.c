@@ -444,6 +444,14 @@ static int locate_shut(struct union_fs *u, struct node *n, struct place *ret)
 
 int locate(struct union_fs *u, struct node *n, struct place *ret)
 {
+	struct statx st;
+	int r = locate_stat(u, n, ret, &st);
+
+	return r < 0 ? r : 0;
+}
+
+int locate_stat(struct union_fs *u, struct node *n, struct place *ret, struct statx *ret_st)
+{
 	int r, tries;
 	unsigned i;
 
@@ -457,8 +465,6 @@ int locate(struct union_fs *u, struct node *n, struct place *ret)
 		if (r <= 0)
 			return r;
 		for (i = 0;; i++) {
-			struct statx st;
-
 			r = locate_by_name(u, n, i, ret);
 			if (r == -ENOENT)
 				break;
@@ -468,9 +474,9 @@ int locate(struct union_fs *u, struct node *n, struct place *ret)
 				return r;
 			if (!ret->upper)
 				return 0;
-			r = sys_statx(fdcache_fd(ret->dir), ret->name, AT_SYMLINK_NOFOLLOW, &st);
-			if (r == 0 && st.stx_ino == node_upper_ino(n))
-				return 0;
+			r = sys_statx(fdcache_fd(ret->dir), ret->name, AT_SYMLINK_NOFOLLOW, ret_st);
+			if (r == 0 && ret_st->stx_ino == node_upper_ino(n))
+				return 1;
 			if (r == -EACCES) {
 				r = locate_shut(u, n, ret);
 				if (r != -EAGAIN)

@@ -41,6 +41,8 @@ int locate_dir(struct union_fs *u, struct node *n, unsigned layer, struct fdent 
  * lower. -ESTALE where it has gone under our feet.
  */
 int locate(struct union_fs *u, struct node *n, struct place *ret);
+/* The same; 1 where it took a look at the file for that, with what it saw in *ret_st. */
+int locate_stat(struct union_fs *u, struct node *n, struct place *ret, struct statx *ret_st);
 void place_put(struct union_fs *u, struct place *p);
 
 /* An O_PATH descriptor of the real file, the caller's. */

@@ -167,6 +167,27 @@ int union_lookup(struct union_fs *u, uint64_t parent, const char *name, struct u
 	return r;
 }
 
+bool union_name_is_slow(struct union_fs *u, uint64_t parent, const char *name)
+{
+	struct union_entry e = { 0 };
+	struct node *dir, *n;
+	struct dent *d;
+	bool slow;
+
+	table_lock(u);
+	dir = node_get(u, parent);
+	d = dir ? dent_find(u, dir, name) : NULL;
+	n = d ? node_at(u, d->node) : NULL;
+	/* most of what is renamed: nothing is to be copied for it */
+	slow = !n || !node_has(n, NODE_UPPER);
+	table_unlock(u);
+	if (!slow || !dir || union_lookup(u, parent, name, &e) < 0 || !e.nodeid)
+		return false;
+	slow = union_change_is_slow(u, e.nodeid);
+	union_forget(u, e.nodeid, 1);
+	return slow;
+}
+
 void union_forget(struct union_fs *u, uint64_t nodeid, uint64_t count)
 {
 	struct node *n;

@@ -210,6 +210,8 @@ int union_readdir(struct union_fs *u, uint64_t nodeid, uint64_t cookie, bool plu
  * better done by a thread that may take its time; of a packed layer any bytes.
  */
 bool union_change_is_slow(struct union_fs *u, uint64_t nodeid);
+/* The same of what @name in @parent is, which is to be renamed. */
+bool union_name_is_slow(struct union_fs *u, uint64_t parent, const char *name);
 
 /* Whether reading this node without union_read_nowait() may take its time. */
 bool union_read_is_slow(struct union_fs *u, uint64_t nodeid);

@@ -14,7 +14,8 @@
  *	warm*		the same, cached for ever
  *	none*		missing, asked for every time
  *	slow<MS>*	as null*, answered by a worker after MS milliseconds
- *	block<MS>*	the same, but the handler itself sleeps
+ *	park<MS>*	as slow<MS>*, and until then the request counts as waiting
+ *	block<MS>*	as null*, but the handler itself sleeps
  *	data		16 MiB; byte i is (i * 167 + (i >> 8)) & 0xff. Reads give
  *			that; a write of anything else is EIO. No page cache
  *	held		the same, but written and read in a worker
@@ -96,7 +97,9 @@ static void reply_entry(fuse_req_t req, fuse_ino_t ino)
 }
 
 struct job {
+	struct transport_wait wait;
 	fuse_req_t req;
+	bool parked;
 	long ms;
 	bool write;
 	const char *buf;
@@ -116,7 +119,10 @@ static void submit(fuse_req_t req, void (*fn)(void *arg), struct job job)
 	}
 	*j = job;
 	r = transport_hold();
+	if (j->parked && r == 0)
+		transport_wait_begin(&j->wait, req);
 	if (r == -EOPNOTSUPP) {
+		j->parked = false;
 		fn(j); /* here, then */
 		return;
 	}
@@ -126,8 +132,9 @@ static void submit(fuse_req_t req, void (*fn)(void *arg), struct job job)
 		return;
 	}
 	if (pool_submit(pool, fn, j)) {
+		if (!j->parked || transport_wait_end(&j->wait))
+			fuse_reply_err(req, EAGAIN);
 		free(j);
-		fuse_reply_err(req, EAGAIN);
 	}
 }
 
@@ -136,7 +143,8 @@ static void slow_lookup(void *arg)
 	struct job *j = arg;
 
 	sleep_ms(j->ms);
-	reply_entry(j->req, NULLS);
+	if (!j->parked || transport_wait_end(&j->wait))
+		reply_entry(j->req, NULLS);
 	free(j);
 }
 
@@ -158,6 +166,11 @@ static void nullfs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	} else if (strncmp(name, "slow", 4) == 0) {
 		submit(req, slow_lookup,
 		       (struct job){ .req = req, .ms = strtol(name + 4, NULL, 10) });
+	} else if (strncmp(name, "park", 4) == 0) {
+		submit(req, slow_lookup,
+		       (struct job){ .req = req,
+				     .parked = true,
+				     .ms = strtol(name + 4, NULL, 10) });
 	} else if (strncmp(name, "block", 5) == 0) {
 		sleep_ms(strtol(name + 5, NULL, 10));
 		reply_entry(req, NULLS);

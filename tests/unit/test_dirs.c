@@ -292,6 +292,28 @@ static void test_bounded(void **state)
 		assert_int_equal(union_lookup(f->u, dir[i], "none", &e), 0);
 }
 
+/* What a rename has to copy, and that it is asked of names and not only of nodes. */
+static void test_slow(void **state)
+{
+	struct fixture *f = *state;
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/l2/d/c1", f->base);
+	assert_int_equal(truncate(path, 8 << 20), 0);
+	(void)snprintf(path, sizeof(path), "%s/up/d/a1", f->base);
+	assert_int_equal(truncate(path, 8 << 20), 0);
+	fx_reopen(f);
+	assert_true(union_name_is_slow(f->u, node(f, "d"), "c1"));
+	assert_false(union_name_is_slow(f->u, node(f, "d"), "c2"));
+	assert_false(union_name_is_slow(f->u, node(f, "d"), "a1"));
+	assert_false(union_name_is_slow(f->u, node(f, "d"), "none"));
+	write_node(f, node(f, "d/c1"), "x", 0);
+	assert_false(union_name_is_slow(f->u, node(f, "d"), "c1"));
+	/* known by what was asked above */
+	node(f, "d/c2");
+	assert_false(union_name_is_slow(f->u, node(f, "d"), "c2"));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -304,6 +326,7 @@ int main(void)
 		T(test_plus),
 		T(test_asked),
 		T(test_bounded),
+		T(test_slow),
 	};
 
 	if (geteuid() != 0) {
