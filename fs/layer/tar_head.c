@@ -15,6 +15,8 @@ enum { BLOCK = 512,
 
 struct tar_heads {
 	const struct source *s; /* borrowed */
+	const uint8_t *mem; /* instead of that, during tar_head_parse() */
+	size_t mem_len;
 	uint64_t pos;
 	char *buf; /* owned: long names and pax records, terminated each */
 	size_t len, max;
@@ -45,6 +47,18 @@ void tar_heads_free(struct tar_heads *t)
 	if (t != NULL)
 		free(t->buf);
 	free(t);
+}
+
+static ssize_t fetch(const struct tar_heads *t, void *buf, size_t size, uint64_t off)
+{
+	if (t->mem == NULL)
+		return source_pread(t->s, buf, size, off);
+	if (off >= t->mem_len)
+		return 0;
+	if (size > t->mem_len - off)
+		size = t->mem_len - off;
+	memcpy(buf, t->mem + off, size);
+	return (ssize_t)size;
 }
 
 /* Octal with blanks around it, or GNU's base 256. */
@@ -118,7 +132,7 @@ static int read_extra(struct tar_heads *t, uint64_t size, size_t *ret_at, char *
 		t->buf = p;
 		t->max = TAR_HEAD_MAX;
 	}
-	n = source_pread(t->s, t->buf + t->len, (size_t)size, t->pos);
+	n = fetch(t, t->buf + t->len, (size_t)size, t->pos);
 	if (n < 0)
 		return (int)n;
 	if ((uint64_t)n != size)
@@ -341,7 +355,7 @@ int tar_heads_next(struct tar_heads *t, struct tar_head *ret, char **ret_err)
 	t->len = 0;
 	t->n_xattrs = 0;
 	for (;;) {
-		ssize_t n = source_pread(t->s, b, BLOCK, t->pos);
+		ssize_t n = fetch(t, b, BLOCK, t->pos);
 		size_t at = 0;
 		int r;
 
@@ -378,10 +392,23 @@ int tar_heads_next(struct tar_heads *t, struct tar_head *ret, char **ret_err)
 	if (r < 0)
 		return r;
 	ret->data = t->pos;
-	if (ret->size > t->s->size - t->pos)
+	if (t->mem == NULL && ret->size > t->s->size - t->pos)
 		return toc_fail(ret_err, -EINVAL, "\"%s\": the tar ends before its content does",
 				ret->name);
 	ret->next = t->pos + (ret->size + BLOCK - 1) / BLOCK * BLOCK;
 	t->pos = ret->next;
 	return 1;
+}
+
+int tar_head_parse(struct tar_heads *t, const void *p, size_t len, struct tar_head *ret,
+		   char **ret_err)
+{
+	int r;
+
+	t->mem = p ? p : (const uint8_t *)"";
+	t->mem_len = len;
+	t->pos = 0;
+	r = tar_heads_next(t, ret, ret_err);
+	t->mem = NULL;
+	return r;
 }

@@ -39,7 +39,7 @@ struct tar_head {
 
 struct tar_heads;
 
-/* @s is an uncompressed tar and must stay. */
+/* @s is an uncompressed tar and must stay; NULL where only tar_head_parse() is called. */
 int tar_heads_new(const struct source *s, struct tar_heads **ret);
 void tar_heads_free(struct tar_heads *t); /* NULL is ignored */
 /*
@@ -48,5 +48,9 @@ void tar_heads_free(struct tar_heads *t); /* NULL is ignored */
  * volumes) or a type of its own. *ret_err (malloc'ed) names the entry.
  */
 int tar_heads_next(struct tar_heads *t, struct tar_head *ret, char **ret_err);
+/* The same of headers in memory, whose content is elsewhere: data and next are where it would be.
+ */
+int tar_head_parse(struct tar_heads *t, const void *p, size_t len, struct tar_head *ret,
+		   char **ret_err);
 
 #endif

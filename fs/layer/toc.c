@@ -199,6 +199,10 @@ static int load(const struct source *toc, const struct toc_place *p, const struc
 		r = verify(p, hint, rd, ret_verified, ret_err);
 	if (r < 0)
 		return r;
+	if (p->split_size > 0 && rd->has_split)
+		r = toc_split_check(toc, p, rd->split, &l->sums, ret_err);
+	if (r < 0)
+		return r;
 	r = toc_layout(l, &why, &entry);
 	if (r == -EBADMSG && why != NULL)
 		return fail_entry(toc, p, entry, why, ret_err);
@@ -243,6 +247,7 @@ int toc_index(const struct source *s, const struct toc_hint *hint, struct index_
 		l.codec = p.kind == INDEX_ESTARGZ ? INDEX_GZIP : INDEX_ZSTD;
 		l.data_end = p.data_end;
 		l.hide_landmarks = p.stargz;
+		l.want_sums = p.split_size > 0;
 		r = load(p.external ? hint->external : s, &p, hint, &l, &rd, ret_verified,
 			 &why);
 	}

@@ -89,6 +89,7 @@ int toc_load_init(struct toc_load *l, struct index_build *b)
 	if (getrandom(&l->names->seed, sizeof(l->names->seed), 0) !=
 	    (ssize_t)sizeof(l->names->seed))
 		return -EIO;
+	l->sums.seed = l->names->seed;
 	return 0;
 }
 
@@ -96,6 +97,8 @@ void toc_load_release(struct toc_load *l)
 {
 	set_free(l->names);
 	free(l->pieces);
+	free(l->sums.p);
+	l->sums.p = NULL;
 	l->names = NULL;
 	l->pieces = NULL;
 }
@@ -274,6 +277,9 @@ static int add_entry(struct toc_load *l, const struct toc_entry *e, char **ret_e
 		return r;
 	if (r == 0)
 		return refuse(e, ret_err, "its name comes twice");
+	r = l->want_sums ? toc_split_add(&l->sums, e) : 0;
+	if (r < 0)
+		return r;
 	/* A landmark is no file, but it is where another's data ends. */
 	if (l->hide_landmarks && e->type == TOC_REG &&
 	    (strcmp(path, ".prefetch.landmark") == 0 || strcmp(path, ".no.prefetch.landmark") == 0))

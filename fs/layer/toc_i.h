@@ -59,6 +59,8 @@ int toc_stream_new(const struct source *s, uint64_t off, uint64_t len, enum toc_
 void toc_stream_free(struct toc_stream *st); /* NULL is ignored */
 /* Fills @buf as far as there is something: less than @size means the end. */
 ssize_t toc_stream_read(struct toc_stream *st, void *buf, size_t size, char **ret_err);
+/* Lets more come out of it than a TOC may have. */
+void toc_stream_limit(struct toc_stream *st, uint64_t max);
 /* SHA-256 of the stored bytes; the stream must be at its end, nothing may follow it. */
 int toc_stream_stored(struct toc_stream *st, uint8_t ret[TOC_SHA256], char **ret_err);
 
@@ -125,14 +127,26 @@ struct toc_piece {
 
 struct toc_set; /* names that were seen */
 
+/* A digest of all that a tar's header says too, for comparison with that. */
+struct toc_sum {
+	uint64_t low, high;
+};
+
+struct toc_sums {
+	uint64_t seed;
+	size_t n, max;
+	struct toc_sum *p; /* owned */
+};
+
 struct toc_load {
 	struct index_build *b;
 	enum index_codec codec;
 	uint64_t data_end; /* where data ends in the blob */
-	bool hide_landmarks;
+	bool hide_landmarks, want_sums;
 
 	uint32_t entries;
 	struct toc_set *names; /* owned */
+	struct toc_sums sums; /* of entries, chunks aside */
 	struct toc_piece *pieces; /* owned */
 	size_t n_pieces, max_pieces;
 	struct { /* the file whose chunks may come */
@@ -154,6 +168,15 @@ int toc_load_end(struct toc_load *l, char **ret_err);
  * *ret_why (static) says why and *ret_entry is the number of the entry.
  */
 int toc_layout(struct toc_load *l, const char **ret_why, uint32_t *ret_entry);
+
+/* --- toc_split.c --- */
+
+struct toc_place;
+
+int toc_split_add(struct toc_sums *s, const struct toc_entry *e);
+/* Whether the headers in the tar-split, whose digest must be @sha256, say what the TOC does. */
+int toc_split_check(const struct source *s, const struct toc_place *p, const uint8_t sha256[32],
+		    struct toc_sums *toc, char **ret_err);
 
 /* --- estargz.c, zstdchunked.c --- */
 

@@ -20,7 +20,7 @@
 struct toc_stream {
 	const struct source *s; /* borrowed */
 	uint64_t off, end; /* what was not read yet */
-	uint64_t out; /* bytes that came out */
+	uint64_t out, max; /* bytes that came out; and may */
 	enum toc_codec codec;
 	bool done; /* the compressed data has ended */
 	EVP_MD_CTX *stored; /* owned */
@@ -77,6 +77,7 @@ int toc_stream_new(const struct source *s, uint64_t off, uint64_t len, enum toc_
 	st->off = off;
 	st->end = off + len;
 	st->codec = codec;
+	st->max = OUT_MAX;
 	r = prepare(st);
 	if (r < 0) {
 		toc_stream_free(st);
@@ -84,6 +85,11 @@ int toc_stream_new(const struct source *s, uint64_t off, uint64_t len, enum toc_
 	}
 	*ret = st;
 	return 0;
+}
+
+void toc_stream_limit(struct toc_stream *st, uint64_t max)
+{
+	st->max = max;
 }
 
 /* More stored bytes into the buffer, which is empty; 0 at the end. */
@@ -189,7 +195,7 @@ ssize_t toc_stream_read(struct toc_stream *st, void *buf, size_t size, char **re
 			return n;
 		have += (size_t)n;
 		st->out += (uint64_t)n;
-		if (st->out > OUT_MAX)
+		if (st->out > st->max)
 			return toc_fail(ret_err, -EBADMSG,
 					"the TOC is larger than %u bytes decompressed", TOC_MAX);
 		if (starved && n == 0 && !st->done)

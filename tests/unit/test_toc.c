@@ -15,6 +15,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "fs/layer/tar_write.h"
 #include "fs/layer/toc.h"
 
 enum format {
@@ -617,6 +618,162 @@ static void test_values(void **state)
 	drop(&b);
 }
 
+/* --- the tar's own headers --- */
+
+struct text {
+	char p[65536];
+	size_t len;
+};
+
+static int sink(void *arg, const void *p, size_t len)
+{
+	struct text *t = arg;
+
+	assert_true(len <= sizeof(t->p) - t->len);
+	memcpy(t->p + t->len, p, len);
+	t->len += len;
+	return 0;
+}
+
+/* An entry's lines of a tar-split, with @padding bytes of padding before it. */
+static void split_entry(struct text *out, const struct tar_entry *e, size_t padding)
+{
+	static char base64[65536];
+	struct text headers = { .len = padding };
+	struct tar_write *w;
+
+	assert_int_equal(tar_write_new(&w, sink, &headers), 0);
+	assert_int_equal(tar_write_entry(w, e), 0);
+	tar_write_free(w);
+	EVP_EncodeBlock((uint8_t *)base64, (uint8_t *)headers.p, (int)headers.len);
+	out->len +=
+		(size_t)snprintf(out->p + out->len, sizeof(out->p) - out->len,
+				 "{\"type\":2,\"payload\":\"%s\",\"position\":0}\n"
+				 "{\"type\":1,\"name\":\"%s\",\"payload\":null,\"position\":1}\n",
+				 base64, e->path);
+}
+
+/* A blob of containers/storage: @json, where @S is the tar-split's digest, and @split. */
+static void make_split(struct blob *b, const char *json, const struct text *split)
+{
+	static uint8_t packed[65536], toc[65536];
+	static char text[65536];
+	char sum[72];
+	const char *at = strstr(json, "@S");
+	uint64_t footer[8] = { 0 };
+	size_t n = ZSTD_compress(packed, sizeof(packed), split->p, split->len, 3), k;
+
+	hex(packed, n, sum);
+	assert_non_null(at);
+	snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - json), json, sum, at + 2);
+	memset(b, 0, sizeof(*b));
+	member(b, ZSTD, "the first tar header", 20);
+	b->a = b->size;
+	member(b, ZSTD, hello, 12);
+	b->b = b->end = b->size;
+	expand(b, text);
+	k = ZSTD_compress(toc, sizeof(toc), b->json, strlen(b->json), 3);
+	footer[0] = htole64(b->size + 8);
+	footer[1] = htole64(k);
+	footer[2] = htole64(strlen(b->json));
+	footer[3] = htole64(1);
+	footer[4] = htole64(b->size + 8 + k + 8);
+	footer[5] = htole64(n);
+	footer[6] = htole64(split->len);
+	memcpy(footer + 7, "GNUlInUx", 8);
+	skippable(b, toc, (uint32_t)k);
+	skippable(b, packed, (uint32_t)n);
+	skippable(b, footer, sizeof(footer));
+	b->s = (struct source){ .fd = memfd_create("blob", MFD_CLOEXEC), .name = "the-blob" };
+	b->external.fd = -1;
+	b->s.size = b->size;
+	assert_int_equal(pwrite(b->s.fd, b->data, b->size, 0), b->size);
+}
+
+#define DIR_D "{\"name\":\"d/\",\"type\":\"dir\",\"mode\":493,\"modtime\":\"1970-01-01T00:00:07Z\"}"
+#define FILE_F                                                                                     \
+	"{\"name\":\"f\",\"type\":\"reg\",\"size\":12,\"offset\":@A,\"mode\":420,\"uid\":3000000," \
+	"\"modtime\":\"1970-01-01T00:00:05.5Z\",\"xattrs\":{\"user.b\":\"Yg==\",\"user.a\":\"YQ==" \
+	"\"}}"
+#define SPLIT(entries) \
+	"{\"version\":1,\"entries\":[" entries "],\"tarSplitDigest\":\"@S\"}"
+
+/* A TOC that says something else than the headers of its tar is refused. */
+static void test_split(void **state)
+{
+	static const struct {
+		const char *json, *why;
+	} cases[] = {
+		{ SPLIT(FILE_F "," DIR_D), NULL },
+		{ SPLIT(DIR_D "," FILE_F), NULL }, /* the order is free */
+		{ SPLIT(FILE_F), "the TOC has 1 entries, and its tar has 2; \"d/\" is the first" },
+		{ SPLIT(FILE_F "," DIR_D ",{\"name\":\"x\",\"type\":\"fifo\"}"), "has 3 entries" },
+		{ SPLIT("{\"name\":\"f\",\"type\":\"fifo\"}," DIR_D),
+		  "\"f\": its header in the tar" },
+		{ SPLIT(FILE_F ",{\"name\":\"d/\",\"type\":\"dir\",\"mode\":511,"
+			       "\"modtime\":\"1970-01-01T00:00:07Z\"}"),
+		  "\"d/\": its header in the tar" },
+		{ SPLIT(FILE_F
+			",{\"name\":\"d/\",\"type\":\"dir\",\"mode\":493,"
+			"\"modtime\":\"1970-01-01T00:00:07Z\",\"xattrs\":{\"user.a\":\"YQ==\"}}"),
+		  "\"d/\": its header in the tar" },
+		{ "{\"version\":1,\"entries\":[" FILE_F "," DIR_D "],\"tarSplitDigest\":\"sha256:"
+		  "0000000000000000000000000000000000000000000000000000000000000000\",\"x\":\"@"
+		  "S\"}",
+		  "not the one that the TOC names" },
+	};
+	struct tar_xattr xattrs[] = { { "user.a", 6, "a", 1 }, { "user.b", 6, "b", 1 } };
+	const struct tar_entry f = {
+		.path = "f",
+		.mode = S_IFREG | 0644,
+		.uid = 3000000,
+		.size = 12,
+		.mtime = 5,
+		.mtime_nsec = 500000000,
+		.xattrs = xattrs,
+		.n_xattrs = 2,
+	};
+	const struct tar_entry d = { .path = "d", .mode = S_IFDIR | 0755, .mtime = 7 };
+	static struct text split;
+	static struct blob b;
+
+	(void)state;
+	split.len = 0;
+	split_entry(&split, &f, 0);
+	split_entry(&split, &d, 500);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct toc_hint hint = { 0 };
+		struct index *ix = NULL;
+		bool verified;
+		char *err;
+		int r;
+
+		make_split(&b, cases[i].json, &split);
+		r = load(&b, &hint, &ix, &verified, &err);
+		if ((r == 0) != (cases[i].why == NULL) ||
+		    (r != 0 && (err == NULL || strstr(err, cases[i].why) == NULL)))
+			fail_msg("case %zu: %d, %s", i, r, err);
+		index_close(ix);
+		free(err);
+		drop(&b);
+	}
+	/* and what is no tar-split */
+	for (int i = 0; i < 3; i++) {
+		static const char *const texts_of_it[] = {
+			"{\"type\":2,\"payload\":\"YQ==\"}\n",
+			"{\"type\":3}",
+			"{\"type\":2,\"payload\":",
+		};
+		static const char *const whys[] = { "no header", "unknown type", "no JSON" };
+		struct toc_hint hint = { 0 };
+
+		split.len = (size_t)snprintf(split.p, sizeof(split.p), "%s", texts_of_it[i]);
+		make_split(&b, SPLIT(FILE_F), &split);
+		expect_refused(&b, &hint, -EBADMSG, whys[i]);
+		drop(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -625,6 +782,7 @@ int main(void)
 		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_flips),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_split),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
