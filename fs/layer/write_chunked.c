@@ -297,8 +297,13 @@ static int toc_entry(struct writer *w, const struct tar_head *h, uint64_t end)
 
 static int write_entry(struct writer *w, const struct tar_head *h, char **ret_err)
 {
-	int r = copy_headers(w, h->data);
+	int r = 0;
 
+	/* Who makes the tar again from this asks for all of it. */
+	if (h->next > w->j->tar->size)
+		return toc_fail(ret_err, -EINVAL, "\"%s\": the tar ends before its padding does",
+				h->name);
+	r = copy_headers(w, h->data);
 	w->files++;
 	w->n_pieces = 0;
 	if (r == 0 && h->size > 0)
