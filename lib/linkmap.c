@@ -47,7 +47,11 @@ static int grow(struct linkmap *m)
 
 int linkmap_first(struct linkmap **m, const struct statx *st, const char *path, const char **ret)
 {
-	struct first f = { .ino = st->stx_ino, .dev_major = st->stx_dev_major, .dev_minor = st->stx_dev_minor };
+	struct first f = {
+		.ino = st->stx_ino,
+		.dev_major = st->stx_dev_major,
+		.dev_minor = st->stx_dev_minor,
+	};
 	struct first *s;
 	int r = 0;
 

@@ -101,7 +101,8 @@ static int copy_layer(struct image_writer *w, const struct image_layer *l, json_
 	d = descriptor(type, sha256, l->size);
 	notes = l->annotations && l->annotations[0] ? json_object() : NULL;
 	for (unsigned i = 0; notes && l->annotations[i]; i += 2)
-		(void)json_object_set_new(notes, l->annotations[i], json_string(l->annotations[i + 1]));
+		(void)json_object_set_new(notes, l->annotations[i],
+					  json_string(l->annotations[i + 1]));
 	if (notes)
 		(void)json_object_set_new(d, "annotations", notes);
 	digest_string(l->diff_id, digest);
@@ -114,7 +115,12 @@ static int copy_layer(struct image_writer *w, const struct image_layer *l, json_
 static int write_layer(const struct commit_options *o, struct image_writer *w,
 		       struct commit_result *res, char **ret_err)
 {
-	struct commit_tar t = { .clamp = o->has_epoch, .epoch = o->epoch, .entry = o->entry, .arg = o->arg };
+	struct commit_tar t = {
+		.clamp = o->has_epoch,
+		.epoch = o->epoch,
+		.entry = o->entry,
+		.arg = o->arg,
+	};
 	struct commit_blob *b = NULL;
 	struct tar_write *tar = NULL;
 	int fd = image_writer_begin(w, ret_err), r;
@@ -181,7 +187,7 @@ static int make_config(const struct commit_options *o, json_t *diff_ids,
 	_cleanup_json_ json_t *c = base_config(o);
 	char created[40], digest[DIGEST_STRING_SIZE];
 	time_t now = o->has_epoch ? (time_t)o->epoch : time(NULL);
-	json_t *history;
+	json_t *history, *rootfs;
 	struct tm tm;
 
 	if (!json_is_object(c))
@@ -189,13 +195,14 @@ static int make_config(const struct commit_options *o, json_t *diff_ids,
 	if (!gmtime_r(&now, &tm) || !strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%SZ", &tm))
 		return fail(ret_err, -EINVAL, "SOURCE_DATE_EPOCH is no time");
 	digest_string(res->diff_id, digest);
+	rootfs = json_pack("{s:s, s:O}", "type", "layers", "diff_ids", diff_ids);
 	history = json_object_get(c, "history");
 	if (!json_is_array(history)) {
 		history = json_array();
 		(void)json_object_set_new(c, "history", history);
 	}
 	if (json_array_append_new(diff_ids, json_string(digest)) < 0 ||
-	    json_object_set_new(c, "rootfs", json_pack("{s:s, s:O}", "type", "layers", "diff_ids", diff_ids)) < 0 ||
+	    json_object_set_new(c, "rootfs", rootfs) < 0 ||
 	    json_object_set_new(c, "created", json_string(created)) < 0 ||
 	    json_array_append_new(history, history_entry(o, created)) < 0)
 		return fail(ret_err, -EINVAL, "the history's entry is no UTF-8");
@@ -218,7 +225,8 @@ static int finish(struct image_writer *w, json_t *layers,
 
 	if (r < 0)
 		return r;
-	m = json_pack("{s:i, s:s, s:o, s:O}", "schemaVersion", 2, "mediaType", OCI_MANIFEST, "config",
+	m = json_pack("{s:i, s:s, s:o, s:O}", "schemaVersion", 2, "mediaType", OCI_MANIFEST,
+		      "config",
 		      descriptor(OCI_CONFIG, res->config, size), "layers", layers);
 	r = m ? put_json(w, m, res->manifest, &size, ret_err) : -ENOMEM;
 	if (r < 0)
@@ -235,6 +243,7 @@ static int build(const struct commit_options *o, struct image_writer *w, struct 
 		 char **ret_err)
 {
 	_cleanup_json_ json_t *layers = json_array(), *diff_ids = json_array(), *config = NULL;
+	const char *type;
 	int r = layers && diff_ids ? 0 : -ENOMEM;
 
 	for (unsigned i = 0; o->base && i < image_layers(o->base) && r == 0; i++)
@@ -243,8 +252,8 @@ static int build(const struct commit_options *o, struct image_writer *w, struct 
 		r = write_layer(o, w, res, ret_err);
 	if (r == 0)
 		r = make_config(o, diff_ids, res, &config, ret_err);
-	if (r == 0 && json_array_append_new(layers, descriptor(o->zstd ? OCI_LAYER "+zstd" : OCI_LAYER "+gzip",
-							       res->layer, res->size)) < 0)
+	type = o->zstd ? OCI_LAYER "+zstd" : OCI_LAYER "+gzip";
+	if (r == 0 && json_array_append_new(layers, descriptor(type, res->layer, res->size)) < 0)
 		r = -ENOMEM;
 	return r < 0 ? r : finish(w, layers, config, res, ret_err);
 }

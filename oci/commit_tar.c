@@ -67,7 +67,8 @@ static int told(struct walk *w, const char *skipped)
 static int enter(struct walk *w, const char *prefix, const char *name)
 {
 	size_t old = w->len;
-	int n = snprintf(w->path + old, sizeof(w->path) - old, "%s%s%s", old ? "/" : "", prefix, name);
+	int n = snprintf(w->path + old, sizeof(w->path) - old, "%s%s%s", old ? "/" : "",
+			 prefix, name);
 
 	if (n < 0 || (size_t)n >= sizeof(w->path) - old) {
 		w->path[old] = 0;
@@ -191,11 +192,13 @@ static int put_content(struct walk *w, const struct layer_dir *dir, const char *
 		return fail(w, r, "%s", strerror(-r));
 	while (r == 0 && off < st->stx_size) {
 		off_t data = w->l->ops->file_seek(&f, (off_t)off, SEEK_DATA);
-		uint64_t next = data < 0 || (uint64_t)data > st->stx_size ? st->stx_size : (uint64_t)data;
+		uint64_t next = (uint64_t)data;
 		ssize_t n;
 
-		if (data < 0 && data != -ENXIO)
-			next = off;
+		if (data < 0)
+			next = data == -ENXIO ? st->stx_size : off;
+		if (next > st->stx_size)
+			next = st->stx_size;
 		if (next > off) {
 			r = tar_write_zeros(w->w, next - off);
 			off = next;
@@ -229,7 +232,8 @@ static int check_whole(struct walk *w, const struct layer_dir *dir, const char *
 	if (S_ISDIR(mode) && commit_mark(dir, name, "redirect", NULL) == 1 &&
 	    !(commit_mark(dir, name, "opaque", value) == 1 && value[0] == 'y'))
 		return fail(w, -EXDEV,
-			    "it was renamed, and its content is in a lower layer (overlay.redirect)");
+			    "it was renamed, and its content is in a lower layer "
+			    "(overlay.redirect)");
 	return 0;
 }
 
@@ -335,7 +339,8 @@ static int put_dir(struct walk *w, const struct layer_dir *dir)
 	if (r == 0 && n.opaque)
 		r = put_mark(w, "", ".wh..wh..opq");
 	for (size_t i = 0; i < n.n && r == 0; i++)
-		r = n.v[i].whiteout ? put_mark(w, ".wh.", n.v[i].name) : put_child(w, dir, n.v[i].name);
+		r = n.v[i].whiteout ? put_mark(w, ".wh.", n.v[i].name) :
+				      put_child(w, dir, n.v[i].name);
 	names_release(&n);
 	return r;
 }

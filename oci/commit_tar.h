@@ -16,7 +16,10 @@
 struct commit_tar {
 	bool clamp; /* no time is later than this: */
 	int64_t epoch; /* seconds */
-	/* Called for each entry; non-zero stops with that result. @skipped: why it was left out, or NULL. */
+	/*
+	 * Called for each entry; non-zero stops with that result. @skipped: why it was left
+	 * out, or NULL.
+	 */
 	int (*entry)(void *arg, const char *path, const char *skipped);
 	void *arg;
 

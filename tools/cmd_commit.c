@@ -81,7 +81,15 @@ static int read_options(struct cmd *c, struct commit_options *o)
 /* Go's name of this machine's processor, for an image without a base. */
 static const char *this_arch(void)
 {
-	static const char *const names[][2] = { { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "i686", "386" }, { "armv7l", "arm" }, { "ppc64le", "ppc64le" }, { "s390x", "s390x" }, { "riscv64", "riscv64" } };
+	static const char *const names[][2] = {
+		{ "x86_64", "amd64" },
+		{ "aarch64", "arm64" },
+		{ "i686", "386" },
+		{ "armv7l", "arm" },
+		{ "ppc64le", "ppc64le" },
+		{ "s390x", "s390x" },
+		{ "riscv64", "riscv64" },
+	};
 	static struct utsname u;
 
 	if (uname(&u) < 0)
@@ -155,12 +163,12 @@ const struct command cmd_commit = {
 	.name = "commit",
 	.args = "UPPER DEST",
 	.summary = "make an image of an upper directory",
-	.help = "The directory UPPER becomes a layer on top of the image --from (on top of nothing\n"
-		"without it), and the image is written to DEST, which is oci:DIR[:TAG] or\n"
-		"oci-archive:FILE[:TAG]. The layer depends on UPPER alone: sorted, without names of\n"
-		"users, access times, or the attributes of overlay formats. With SOURCE_DATE_EPOCH\n"
-		"set no time is later than that, and the image is the same whenever it is made.\n"
-		"Prints the manifest's digest.",
+	.help = "The directory UPPER becomes a layer on top of the image --from (on top of\n"
+		"nothing without it), and the image is written to DEST: oci:DIR[:TAG] or\n"
+		"oci-archive:FILE[:TAG]. The layer depends on UPPER alone: sorted, without\n"
+		"names of users, access times, or attributes of overlay formats. With\n"
+		"SOURCE_DATE_EPOCH set no time is later than that, and the image is the same\n"
+		"whenever it is made. Prints the manifest's digest.",
 	.options = options,
 	.min = 2,
 	.max = 2,

@@ -17,7 +17,7 @@
 
 static const struct cmd_option options[] = {
 	{ 0, "layer", "N", "only the layer N of the image, from 1, the lowest" },
-	{ 0, "no-owners", NULL, "leave out owners, attributes and devices, as for an ordinary user" },
+	{ 0, "no-owners", NULL, "leave out owners, attributes, devices, as for ordinary users" },
 	{ 'q', "quiet", NULL, "show no progress" },
 	{ 0, NULL, NULL, NULL },
 };
@@ -93,7 +93,9 @@ static int target_begin(const char *dir, struct target *t)
 
 static int target_end(struct target *t)
 {
-	return t->tmp[0] ? sys_renameat2(t->parent, t->tmp, t->parent, t->name, RENAME_NOREPLACE) : 0;
+	if (!t->tmp[0])
+		return 0;
+	return sys_renameat2(t->parent, t->tmp, t->parent, t->name, RENAME_NOREPLACE);
 }
 
 static void target_undo(struct target *t, const char *dir)
@@ -190,8 +192,8 @@ const struct command cmd_unpack = {
 	.args = "IMAGE DIR",
 	.summary = "make files of an image",
 	.help = "DIR must be empty, or not exist. What whiteouts remove is not there. As root\n"
-		"owners, attributes and devices are kept; else they are left out, and so are setuid\n"
-		"and setgid. When it fails, or is interrupted, what was made is removed.",
+		"owners, attributes and devices are kept; else they are left out, and so are\n"
+		"setuid and setgid. When it fails, or is interrupted, what was made is removed.",
 	.options = options,
 	.min = 2,
 	.max = 2,

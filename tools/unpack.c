@@ -18,6 +18,7 @@
 #include "tools/walk.h"
 
 enum { BUF = 1 << 20 };
+#define BENEATH (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
 #define NEW (O_CREAT | O_EXCL | O_NOFOLLOW)
 
 struct unpack {
@@ -33,7 +34,8 @@ struct unpack {
 
 static int fail(struct unpack *u, int r, const char *path, const char *what)
 {
-	if (!*u->ret_err && asprintf(u->ret_err, "%s: %s%s%s", path, what, *what ? ": " : "", strerror(-r)) < 0)
+	if (!*u->ret_err && asprintf(u->ret_err, "%s: %s%s%s", path, what, *what ? ": " : "",
+				     strerror(-r)) < 0)
 		*u->ret_err = NULL;
 	return r;
 }
@@ -156,8 +158,7 @@ static int copy(struct unpack *u, const struct view_file *f, int fd)
 
 static int make_link(struct unpack *u, const char *first, int dir, const char *name)
 {
-	_cleanup_fd_ int fd = sys_openat2(u->dirs[0], first, O_PATH | O_NOFOLLOW, 0,
-					  RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+	_cleanup_fd_ int fd = sys_openat2(u->dirs[0], first, O_PATH | O_NOFOLLOW, 0, BENEATH);
 
 	return fd < 0 ? fd : sys_link_fd(fd, dir, name);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decompression of whole streams: gzip of one or many members, zstd of one or many frames, xz, bzip2.
- * Memory is bounded: a stream that wants more than DECODE_MEMORY for its window is refused. What
- * follows the last member, but for zeros after gzip, is damage, and so is an end too soon.
+ * Decompression of whole streams: gzip of one or many members, zstd of one or many frames, xz,
+ * bzip2. Memory is bounded: a stream that wants more than DECODE_MEMORY for its window is
+ * refused. What follows the last member, but for zeros after gzip, is damage, and so is an end
+ * too soon.
  */
 #ifndef PLYFS_LAYER_DECODE_H
 #define PLYFS_LAYER_DECODE_H

@@ -3,7 +3,8 @@
  * Packing a layer in one pass.
  *
  * Three kinds of threads: one reads and decompresses (tar_input.c), this one takes the
- * tar apart (tar_read.c) and cuts files into pieces, the others compress frames of these (pack_frames.c).
+ * tar apart (tar_read.c) and cuts files into pieces, the others compress frames of these
+ * (pack_frames.c).
  * A piece is no larger than a frame and never crosses a hole; a file's last piece, or the whole
  * of a small file, shares a frame with its neighbours. A piece of zeros alone becomes a hole.
  * Of a tar that is used as it is, a piece is a frame of its own: where it lies in the tar.
@@ -109,7 +110,12 @@ static bool zeros(const uint8_t *p, size_t len)
 /* The piece lies in the tar already. */
 static int chunk_of_tar(struct pack *p, uint32_t *ret)
 {
-	struct index_frame f = { .off = p->tar_off, .stored = p->len, .raw = p->len, .codec = INDEX_RAW };
+	struct index_frame f = {
+		.off = p->tar_off,
+		.stored = p->len,
+		.raw = p->len,
+		.codec = INDEX_RAW,
+	};
 	struct index_chunk c = { .len = p->len, .has_sha256 = true };
 	int r = sha256_of(p->sha, p->at, p->len, c.sha256);
 
@@ -155,7 +161,8 @@ static int add_data(struct pack *p, const struct tar_piece *d, uint64_t size, ch
 
 	if (d->off > size || d->len > size - d->off)
 		return fail(ret_err, -EINVAL, "content beyond its size");
-	if (p->len && (d->off != p->off + p->len || (!p->frames && d->tar_off != p->tar_off + p->len)))
+	if (p->len && (d->off != p->off + p->len ||
+		       (!p->frames && d->tar_off != p->tar_off + p->len)))
 		r = end_piece(p, ret_err);
 	while (r == 0 && done < d->len) {
 		p->left = size - (d->off + done);
@@ -206,7 +213,8 @@ static int add_entry(struct pack *p, const struct tar_item *i, char **ret_err)
 	int r;
 
 	if (p->files++ >= PACK_MAX_ENTRIES || index_build_count(p->b) > PACK_MAX_ENTRIES)
-		return fail(ret_err, -E2BIG, "the layer has more than %u entries", PACK_MAX_ENTRIES);
+		return fail(ret_err, -E2BIG, "the layer has more than %u entries",
+			    PACK_MAX_ENTRIES);
 	if (i->link)
 		return index_build_link(p->b, i->path, i->link, ret_err);
 	r = index_build_add(p->b, i->path, &i->e, &p->id, ret_err);

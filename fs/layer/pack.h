@@ -28,8 +28,8 @@ struct pack_options {
 };
 
 /*
- * Packs @s into DIRFD: the blob is named by its digest (index_blob_name()), the index @name. Both are
- * complete and synced before they have their names; nothing is left behind on failure.
+ * Packs @s into DIRFD: the blob is named by its digest (index_blob_name()), the index @name.
+ * Both are complete and synced before they have their names; nothing is left behind on failure.
  * An uncompressed tar that is used as it is gets no blob: see info->blob for its digest, and let
  * source_write_ref() or a link provide it. ret_info (may be NULL) is what the index says.
  * -EBADMSG: not what @o->layer or @o->diff_id demands; -EINVAL: a hostile or

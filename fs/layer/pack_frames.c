@@ -189,11 +189,15 @@ static int reap(struct frames *f, struct job *j)
 
 	for (uint32_t i = 0; i < j->n && r == 0; i++) {
 		const struct piece *p = &j->pieces[i];
-		const struct index_chunk c = { .frame = j->frame, .skip = p->skip, .len = p->len, .has_sha256 = true };
-		struct index_chunk full = c;
+		struct index_chunk c = {
+			.frame = j->frame,
+			.skip = p->skip,
+			.len = p->len,
+			.has_sha256 = true,
+		};
 
-		memcpy(full.sha256, p->sha256, 32);
-		r = index_build_set_chunk(f->o.b, p->chunk, &full);
+		memcpy(c.sha256, p->sha256, 32);
+		r = index_build_set_chunk(f->o.b, p->chunk, &c);
 		known_digest(f->known, p->chunk, p->sha256);
 	}
 	j->state = FREE;

@@ -20,7 +20,7 @@ struct frames;
 #define FRAME_DEFAULT (128U << 10) /* see doc/packing.md */
 #define FRAME_MIN (4U << 10)
 #define FRAME_MAX (16U << 20)
-#define FRAME_LEVEL 3
+#define FRAME_LEVEL 1
 
 struct frames_options {
 	int fd; /* of the blob, empty; borrowed */

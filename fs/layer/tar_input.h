@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A layer's tar as a stream of blocks: a thread of its own reads and decompresses ahead, and computes
- * the digests of what is stored and of the tar. The consumer is one thread.
+ * A layer's tar as a stream of blocks: a thread of its own reads and decompresses ahead, and
+ * computes the digests of what is stored and of the tar. The consumer is one thread.
  */
 #ifndef PLYFS_LAYER_TAR_INPUT_H
 #define PLYFS_LAYER_TAR_INPUT_H

@@ -201,7 +201,8 @@ static int fill(struct tar_read *t, struct tar_item *i, char **ret_err)
 	*i = (struct tar_item){ .path = t->path, .link = archive_entry_hardlink(t->e) };
 	if (i->link) {
 		if (strlen(i->link) >= PATH_MAX)
-			return fail(t, ret_err, -ENAMETOOLONG, "a hard link to a name that is too long");
+			return fail(t, ret_err, -ENAMETOOLONG,
+				    "a hard link to a name that is too long");
 		return 0;
 	}
 	i->e.mode = type | (archive_entry_perm(t->e) & 07777);
@@ -210,7 +211,8 @@ static int fill(struct tar_read *t, struct tar_item *i, char **ret_err)
 		if (!i->e.target || !*i->e.target)
 			return fail(t, ret_err, -EINVAL, "a symlink to nothing");
 		if (strlen(i->e.target) >= PATH_MAX)
-			return fail(t, ret_err, -ENAMETOOLONG, "a symlink to a name that is too long");
+			return fail(t, ret_err, -ENAMETOOLONG,
+				    "a symlink to a name that is too long");
 	} else if (type == S_IFREG) {
 		if (size < 0)
 			return fail(t, ret_err, -EINVAL, "its size is negative");

@@ -103,7 +103,8 @@ static int record2(struct tar_write *w, const char *prefix, const char *key, siz
 		len = body + n;
 	}
 	if (w->pax_len + len > w->pax_size) {
-		size_t size = w->pax_size * 2 > w->pax_len + len ? w->pax_size * 2 : w->pax_len + len;
+		size_t need = w->pax_len + len;
+		size_t size = w->pax_size * 2 > need ? w->pax_size * 2 : need;
 
 		p = sys_realloc(w->pax, size);
 		if (!p)
@@ -279,6 +280,7 @@ int tar_write_entry(struct tar_write *w, const struct tar_entry *e)
 	uint64_t size = h.typeflag == '0' ? e->size : 0;
 	size_t len = strlen(e->path);
 	char *path;
+	bool device;
 	int r;
 
 	if (!h.typeflag || w->left || !link || !len || w->written % BLOCK)
@@ -296,8 +298,9 @@ int tar_write_entry(struct tar_write *w, const struct tar_entry *e)
 	octal(h.gid, sizeof(h.gid), e->gid);
 	octal(h.size, sizeof(h.size), size);
 	octal(h.mtime, sizeof(h.mtime), e->mtime < 0 ? 0 : (uint64_t)e->mtime);
-	octal(h.devmajor, sizeof(h.devmajor), h.typeflag == '3' || h.typeflag == '4' ? e->rdev_major : 0);
-	octal(h.devminor, sizeof(h.devminor), h.typeflag == '3' || h.typeflag == '4' ? e->rdev_minor : 0);
+	device = h.typeflag == '3' || h.typeflag == '4';
+	octal(h.devmajor, sizeof(h.devmajor), device ? e->rdev_major : 0);
+	octal(h.devminor, sizeof(h.devminor), device ? e->rdev_minor : 0);
 	r = collect(w, e, path, link, size);
 	if (r == 0)
 		r = put_pax(w, path);

@@ -46,7 +46,17 @@ static uint8_t byte(unsigned n, size_t i)
 static void put(struct tar_write *w, const char *path, unsigned n, size_t len)
 {
 	struct tar_xattr x[] = { { "user.k", 6, "v\0w", 3 } };
-	struct tar_entry e = { .path = path, .mode = S_IFREG | 0644, .uid = 7, .gid = 3000000000U, .size = len, .mtime = 1700000000, .mtime_nsec = 5, .xattrs = x, .n_xattrs = 1 };
+	struct tar_entry e = {
+		.path = path,
+		.mode = S_IFREG | 0644,
+		.uid = 7,
+		.gid = 3000000000U,
+		.size = len,
+		.mtime = 1700000000,
+		.mtime_nsec = 5,
+		.xattrs = x,
+		.n_xattrs = 1,
+	};
 	uint8_t *p = malloc(len + 1);
 
 	for (size_t i = 0; i < len; i++)
@@ -64,10 +74,11 @@ static struct mem sample(void)
 	struct tar_entry opq = { .path = "d/.wh..wh..opq", .mode = S_IFREG };
 	struct tar_entry link = { .path = "d/link", .link = "d/small", .mode = S_IFREG };
 	struct tar_entry sym = { .path = "d/sym", .mode = S_IFLNK | 0777, .target = "../x" };
-	struct tar_entry dev = { .path = "d/dev", .mode = S_IFBLK | 0600, .rdev_major = 8, .rdev_minor = 300 };
+	struct tar_entry dev = { .path = "d/dev", .mode = S_IFBLK | 0600, .rdev_major = 8 };
 	struct tar_write *w;
 	struct mem m = { 0 };
 
+	dev.rdev_minor = 300;
 	assert_int_equal(tar_write_new(&w, sink, &m), 0);
 	assert_int_equal(tar_write_entry(w, &dir), 0);
 	put(w, "d/small", 1, 100);
@@ -133,7 +144,9 @@ static struct mem xz_of(struct mem t)
 	struct mem m = { .size = t.len + 100000 };
 
 	m.p = malloc(m.size);
-	assert_int_equal(lzma_easy_buffer_encode(0, LZMA_CHECK_CRC32, NULL, t.p, t.len, m.p, &m.len, m.size), LZMA_OK);
+	assert_int_equal(lzma_easy_buffer_encode(0, LZMA_CHECK_CRC32, NULL, t.p, t.len, m.p, &m.len,
+						 m.size),
+			 LZMA_OK);
 	return m;
 }
 
@@ -143,10 +156,13 @@ static struct mem bzip2_of(struct mem t)
 	unsigned half = (unsigned)t.len / 2, n = (unsigned)m.size;
 
 	m.p = malloc(m.size);
-	assert_int_equal(BZ2_bzBuffToBuffCompress((char *)m.p, &n, (char *)t.p, half, 1, 0, 0), BZ_OK);
+	assert_int_equal(BZ2_bzBuffToBuffCompress((char *)m.p, &n, (char *)t.p, half, 1, 0, 0),
+			 BZ_OK);
 	m.len = n;
 	n = (unsigned)(m.size - m.len);
-	assert_int_equal(BZ2_bzBuffToBuffCompress((char *)m.p + m.len, &n, (char *)t.p + half, (unsigned)t.len - half, 1, 0, 0), BZ_OK);
+	assert_int_equal(BZ2_bzBuffToBuffCompress((char *)m.p + m.len, &n, (char *)t.p + half,
+						  (unsigned)t.len - half, 1, 0, 0),
+			 BZ_OK);
 	m.len += n;
 	return m;
 }
@@ -215,7 +231,9 @@ static void read_file(const struct index *ix, uint32_t ino, uint8_t *buf)
 		assert_int_equal(index_frame(ix, c.frame, &f), 0);
 		raw = malloc(f.raw);
 		stored = malloc(f.stored);
-		assert_int_equal(pread(fd, stored, f.stored, (off_t)f.off + (info->kind == INDEX_TAR ? 3 : 0)), f.stored);
+		assert_int_equal(pread(fd, stored, f.stored,
+				       (off_t)f.off + (info->kind == INDEX_TAR ? 3 : 0)),
+				 f.stored);
 		assert_int_equal(XXH3_64bits(stored, f.stored), f.xxh3);
 		if (f.codec == INDEX_RAW)
 			memcpy(raw, stored, f.raw);
@@ -357,11 +375,15 @@ static void test_refused(void **state)
 	char *err;
 
 	(void)state;
-	assert_int_equal(pack_with(g, (struct pack_options){ .layer = wrong }, NULL, &err), -EBADMSG);
+	assert_int_equal(pack_with(g, (struct pack_options){ .layer = wrong }, NULL, &err),
+			 -EBADMSG);
 	free(err);
-	assert_int_equal(pack_with(g, (struct pack_options){ .diff_id = wrong }, NULL, &err), -EBADMSG);
+	assert_int_equal(pack_with(g, (struct pack_options){ .diff_id = wrong }, NULL, &err),
+			 -EBADMSG);
 	free(err);
-	assert_int_equal(pack_with(g, (struct pack_options){ .progress = stop, .arg = &result }, NULL, &err), -ECANCELED);
+	assert_int_equal(pack_with(g, (struct pack_options){ .progress = stop, .arg = &result },
+				   NULL, &err),
+			 -ECANCELED);
 	free(err);
 	assert_int_equal(pack_with(g, (struct pack_options){ .frame = 17 }, NULL, &err), -EINVAL);
 	free(err);

@@ -40,7 +40,17 @@ static int write_all(struct mem *m)
 	};
 	struct tar_entry e[] = {
 		{ .path = "d", .mode = S_IFDIR | 01777, .mtime = 1 },
-		{ .path = "d/f", .mode = S_IFREG | 04755, .uid = 4000000000U, .gid = 3000000, .size = 700, .mtime = 1700000000, .mtime_nsec = 123456700, .xattrs = xattrs, .n_xattrs = 2 },
+		{
+			.path = "d/f",
+			.mode = S_IFREG | 04755,
+			.uid = 4000000000U,
+			.gid = 3000000,
+			.size = 700,
+			.mtime = 1700000000,
+			.mtime_nsec = 123456700,
+			.xattrs = xattrs,
+			.n_xattrs = 2,
+		},
 		{ .path = "caf\xc3\xa9", .link = "d/f", .mode = S_IFREG },
 		{ .path = long_path, .mode = S_IFLNK | 0777, .target = long_target, .mtime = -1 },
 		{ .path = "null", .mode = S_IFCHR | 0666, .rdev_major = 1, .rdev_minor = 1048575 },
