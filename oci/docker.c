@@ -115,7 +115,7 @@ int image_from_docker(struct image *img, const struct blobs *b, const struct ref
 	struct doc d = { 0 };
 	json_t *entry = NULL, *layers = NULL;
 	uint8_t digest[32];
-	const char *config;
+	const char *config = "";
 	unsigned i;
 	int r;
 

@@ -55,7 +55,7 @@ const char *out_rfc3339(int64_t sec, uint32_t nsec, char buf[OUT_TIME]);
 /* "file", "dir", "symlink", "fifo", "socket", "chardev", "blockdev" */
 const char *out_type(mode_t mode);
 
-/* jansson, which oci/ uses, has functions of some of these names: ours have others for the linker. */
+/* jansson, which oci/ uses, has functions of some of these names: for the linker ours differ. */
 #define json_object out_json_object
 #define json_array out_json_array
 #define json_end out_json_end

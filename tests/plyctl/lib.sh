@@ -4,7 +4,7 @@
 # What tests of plyctl share: a cache of their own, and words. Sourced.
 set -eu -o pipefail
 export LC_ALL=C.UTF-8 PLYFS_LAYERS=$TESTTMP/layers PLYFS_UPPERS=$TESTTMP/uppers
-plyctl=$BUILD/plyctl
+export plyctl=$BUILD/plyctl
 cd "$TESTTMP"
 
 fail() { echo "FAIL: $*" >&2; exit 1; }
