@@ -119,6 +119,7 @@ static int write_layer(const struct commit_options *o, struct image_writer *w,
 		.clamp = o->has_epoch,
 		.epoch = o->epoch,
 		.entry = o->entry,
+		.lowers = o->lowers,
 		.arg = o->arg,
 	};
 	struct commit_blob *b = NULL;

@@ -24,6 +24,7 @@ struct commit_options {
 	const char *os, *arch; /* of an image without a base */
 	/* As struct commit_tar has it. */
 	int (*entry)(void *arg, const char *path, const char *skipped);
+	int (*lowers)(void *arg, const char *const **ret, unsigned *ret_n, char **ret_err);
 	void *arg;
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An upper directory as a tar: a walk in the order of names. */
-#include "oci/commit_tar.h"
+#include "oci/commit_tar_i.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -17,19 +17,6 @@
 #include "lib/sys.h"
 #include "oci/commit_xattr.h"
 
-enum { BUF = 256 << 10 };
-
-struct walk {
-	struct commit_tar *o;
-	struct tar_write *w;
-	struct layer *l; /* owned */
-	char path[PATH_MAX];
-	size_t len;
-	uint8_t *buf; /* owned */
-	struct linkmap *links; /* owned */
-	char **ret_err;
-};
-
 struct name {
 	char *name; /* owned */
 	bool whiteout;
@@ -41,9 +28,7 @@ struct names {
 	bool opaque;
 };
 
-static int fail(struct walk *w, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-static int fail(struct walk *w, int r, const char *fmt, ...)
+int commit_fail(struct commit_walk *w, int r, const char *fmt, ...)
 {
 	_cleanup_free_ char *s = NULL;
 	va_list ap;
@@ -58,13 +43,13 @@ static int fail(struct walk *w, int r, const char *fmt, ...)
 	return r;
 }
 
-static int told(struct walk *w, const char *skipped)
+int commit_told(struct commit_walk *w, const char *skipped)
 {
 	return w->o->entry ? w->o->entry(w->o->arg, w->path, skipped) : 0;
 }
 
 /* Appends a name to the path: the length before, or -errno. */
-static int enter(struct walk *w, const char *prefix, const char *name)
+int commit_enter(struct commit_walk *w, const char *prefix, const char *name)
 {
 	size_t old = w->len;
 	int n = snprintf(w->path + old, sizeof(w->path) - old, "%s%s%s", old ? "/" : "",
@@ -72,13 +57,13 @@ static int enter(struct walk *w, const char *prefix, const char *name)
 
 	if (n < 0 || (size_t)n >= sizeof(w->path) - old) {
 		w->path[old] = 0;
-		return fail(w, -ENAMETOOLONG, "a path that is too long is in it");
+		return commit_fail(w, -ENAMETOOLONG, "a path that is too long is in it");
 	}
 	w->len += (size_t)n;
 	return (int)old;
 }
 
-static void leave(struct walk *w, int old)
+void commit_leave(struct commit_walk *w, int old)
 {
 	w->len = (size_t)old;
 	w->path[old] = 0;
@@ -132,7 +117,7 @@ static int by_name(const void *pa, const void *pb)
 }
 
 /* Which names are whiteouts: devices 0:0, and empty files with an attribute that says so. */
-static int find_whiteouts(struct walk *w, const struct layer_dir *dir, struct names *n)
+static int find_whiteouts(struct commit_walk *w, const struct layer_dir *dir, struct names *n)
 {
 	struct statx st;
 	int r;
@@ -142,7 +127,7 @@ static int find_whiteouts(struct walk *w, const struct layer_dir *dir, struct na
 			continue;
 		r = w->l->ops->stat(dir, n->v[i].name, &st);
 		if (r < 0)
-			return fail(w, r, "%s: %s", n->v[i].name, strerror(-r));
+			return commit_fail(w, r, "%s: %s", n->v[i].name, strerror(-r));
 		if (S_ISCHR(st.stx_mode) && !st.stx_rdev_major && !st.stx_rdev_minor)
 			n->v[i].whiteout = true;
 		else if (S_ISREG(st.stx_mode) && !st.stx_size)
@@ -152,13 +137,13 @@ static int find_whiteouts(struct walk *w, const struct layer_dir *dir, struct na
 	return 0;
 }
 
-static int list(struct walk *w, const struct layer_dir *dir, struct names *n)
+static int list(struct commit_walk *w, const struct layer_dir *dir, struct names *n)
 {
 	char value[8] = "";
 	int r = w->l->ops->iterate(dir, take_name, n);
 
 	if (r < 0)
-		return fail(w, r, "%s", strerror(-r));
+		return commit_fail(w, r, "%s", strerror(-r));
 	if (commit_mark(dir, "", "opaque", value) == 1 && value[0] == 'y')
 		n->opaque = true;
 	return n->n ? find_whiteouts(w, dir, n) : 0;
@@ -166,22 +151,22 @@ static int list(struct walk *w, const struct layer_dir *dir, struct names *n)
 
 /* --- entries ---------------------------------------------------------------------- */
 
-static int put_mark(struct walk *w, const char *prefix, const char *name)
+int commit_put_mark(struct commit_walk *w, const char *prefix, const char *name)
 {
 	struct tar_entry e = { .path = w->path, .mode = S_IFREG };
-	int old = enter(w, prefix, name), r;
+	int old = commit_enter(w, prefix, name), r;
 
 	if (old < 0)
 		return old;
 	w->o->whiteouts++;
 	r = tar_write_entry(w->w, &e);
 	if (r == 0)
-		r = told(w, NULL);
-	leave(w, old);
+		r = commit_told(w, NULL);
+	commit_leave(w, old);
 	return r;
 }
 
-static int put_content(struct walk *w, const struct layer_dir *dir, const char *name,
+static int put_content(struct commit_walk *w, const struct layer_dir *dir, const char *name,
 		       const struct statx *st)
 {
 	struct layer_dir f = { .fd = -1 };
@@ -189,7 +174,7 @@ static int put_content(struct walk *w, const struct layer_dir *dir, const char *
 	int r = w->l->ops->file_open(dir, name, &f);
 
 	if (r < 0)
-		return fail(w, r, "%s", strerror(-r));
+		return commit_fail(w, r, "%s", strerror(-r));
 	while (r == 0 && off < st->stx_size) {
 		off_t data = w->l->ops->file_seek(&f, (off_t)off, SEEK_DATA);
 		uint64_t next = (uint64_t)data;
@@ -204,10 +189,10 @@ static int put_content(struct walk *w, const struct layer_dir *dir, const char *
 			off = next;
 			continue;
 		}
-		n = w->l->ops->file_read(&f, w->buf, BUF, (off_t)off, false);
+		n = w->l->ops->file_read(&f, w->buf, COMMIT_BUF, (off_t)off, false);
 		if (n <= 0)
-			r = fail(w, n < 0 ? (int)n : -EBUSY, "%s",
-				 n < 0 ? strerror((int)-n) : "it became shorter while it was read");
+			r = commit_fail(w, n < 0 ? (int)n : -EBUSY, "%s",
+					n < 0 ? strerror((int)-n) : "it became shorter while it was read");
 		else if ((uint64_t)n > st->stx_size - off)
 			n = (ssize_t)(st->stx_size - off);
 		if (r == 0)
@@ -215,29 +200,25 @@ static int put_content(struct walk *w, const struct layer_dir *dir, const char *
 		off += (uint64_t)(n > 0 ? n : 0);
 		/* asked often enough to notice an interrupt within a large file */
 		if (r == 0)
-			r = told(w, NULL);
+			r = commit_told(w, NULL);
 	}
 	w->o->bytes += st->stx_size;
 	sys_close(f.fd);
 	return r;
 }
 
-/* That nothing but what is in the upper is needed to know the file. */
-static int check_whole(struct walk *w, const struct layer_dir *dir, const char *name, mode_t mode)
+/* Whether what is in the upper is not all of the file: its content is in layers below. */
+static bool is_part(const struct layer_dir *dir, const char *name, mode_t mode)
 {
 	char value[8] = "";
 
-	if (S_ISREG(mode) && commit_mark(dir, name, "metacopy", NULL) == 1)
-		return fail(w, -EXDEV, "its data is in a lower layer (overlay.metacopy)");
-	if (S_ISDIR(mode) && commit_mark(dir, name, "redirect", NULL) == 1 &&
-	    !(commit_mark(dir, name, "opaque", value) == 1 && value[0] == 'y'))
-		return fail(w, -EXDEV,
-			    "it was renamed, and its content is in a lower layer "
-			    "(overlay.redirect)");
-	return 0;
+	if (S_ISREG(mode))
+		return commit_mark(dir, name, "metacopy", NULL) == 1;
+	return S_ISDIR(mode) && commit_mark(dir, name, "redirect", NULL) == 1 &&
+	       !(commit_mark(dir, name, "opaque", value) == 1 && value[0] == 'y');
 }
 
-static void set_time(const struct walk *w, const struct statx *st, struct tar_entry *e)
+void commit_set_time(const struct commit_walk *w, const struct statx *st, struct tar_entry *e)
 {
 	e->mtime = st->stx_mtime.tv_sec;
 	e->mtime_nsec = st->stx_mtime.tv_nsec;
@@ -247,9 +228,9 @@ static void set_time(const struct walk *w, const struct statx *st, struct tar_en
 	}
 }
 
-static int put_dir(struct walk *w, const struct layer_dir *dir);
+static int put_dir(struct commit_walk *w, const struct layer_dir *dir);
 
-static int put_entry(struct walk *w, const struct layer_dir *dir, const char *name)
+static int put_entry(struct commit_walk *w, const struct layer_dir *dir, const char *name)
 {
 	struct tar_entry e = { .path = w->path };
 	struct commit_xattrs x = { 0 };
@@ -261,11 +242,10 @@ static int put_entry(struct walk *w, const struct layer_dir *dir, const char *na
 	if (r == 0 && w->l->override_attr)
 		r = attr_override(dir, name, &st);
 	if (r < 0)
-		return fail(w, r, "%s", strerror(-r));
+		return commit_fail(w, r, "%s", strerror(-r));
 	if (S_ISSOCK(st.stx_mode))
-		return told(w, "a socket");
-	r = check_whole(w, dir, name, st.stx_mode);
-	if (r == 0 && !S_ISDIR(st.stx_mode))
+		return commit_told(w, "a socket");
+	if (!S_ISDIR(st.stx_mode))
 		r = linkmap_first(&w->links, &st, w->path, &e.link);
 	if (r < 0)
 		return r;
@@ -276,17 +256,17 @@ static int put_entry(struct walk *w, const struct layer_dir *dir, const char *na
 		e.size = st.stx_size;
 		e.rdev_major = st.stx_rdev_major;
 		e.rdev_minor = st.stx_rdev_minor;
-		set_time(w, &st, &e);
+		commit_set_time(w, &st, &e);
 		r = commit_xattrs_read(dir, name, &x);
 		if (r < 0)
-			return fail(w, r, "its attributes: %s", strerror(-r));
+			return commit_fail(w, r, "its attributes: %s", strerror(-r));
 		e.xattrs = x.v;
 		e.n_xattrs = x.n;
 	}
 	if (S_ISLNK(st.stx_mode) && !e.link) {
 		n = w->l->ops->readlink(dir, name, target, sizeof(target) - 1);
 		if (n < 0)
-			r = fail(w, (int)n, "%s", strerror((int)-n));
+			r = commit_fail(w, (int)n, "%s", strerror((int)-n));
 		else
 			target[n] = 0;
 		e.target = target;
@@ -295,64 +275,66 @@ static int put_entry(struct walk *w, const struct layer_dir *dir, const char *na
 		w->o->entries++;
 		r = tar_write_entry(w->w, &e);
 		if (r == -EINVAL)
-			r = fail(w, r, "it cannot be put into a tar");
+			r = commit_fail(w, r, "it cannot be put into a tar");
 	}
 	if (r == 0)
-		r = told(w, NULL);
+		r = commit_told(w, NULL);
 	if (r == 0 && S_ISREG(st.stx_mode) && !e.link) {
-		r = put_content(w, dir, name, &st);
+		r = is_part(dir, name, st.stx_mode) ? commit_whole_content(w, st.stx_size) :
+						      put_content(w, dir, name, &st);
 		if (r == 0 && (w->l->ops->stat(dir, name, &after) < 0 ||
 			       after.stx_mtime.tv_sec != st.stx_mtime.tv_sec ||
 			       after.stx_mtime.tv_nsec != st.stx_mtime.tv_nsec ||
 			       after.stx_size != st.stx_size))
-			r = fail(w, -EBUSY, "it changed while it was read");
+			r = commit_fail(w, -EBUSY, "it changed while it was read");
 	}
 	commit_xattrs_release(&x);
 	return r;
 }
 
-static int put_child(struct walk *w, const struct layer_dir *dir, const char *name)
+static int put_child(struct commit_walk *w, const struct layer_dir *dir, const char *name)
 {
 	struct layer_dir sub = { .fd = -1 };
 	struct statx st;
-	int old = enter(w, "", name), r;
+	int old = commit_enter(w, "", name), r;
 
 	if (old < 0)
 		return old;
 	r = put_entry(w, dir, name);
 	if (r == 0)
 		r = w->l->ops->stat(dir, name, &st);
-	if (r == 0 && S_ISDIR(st.stx_mode)) {
+	if (r == 0 && S_ISDIR(st.stx_mode) && is_part(dir, name, st.stx_mode)) {
+		r = commit_whole_dir(w);
+	} else if (r == 0 && S_ISDIR(st.stx_mode)) {
 		r = w->l->ops->dir_open(dir, name, &sub);
-		r = r < 0 ? fail(w, r, "%s", strerror(-r)) : put_dir(w, &sub);
+		r = r < 0 ? commit_fail(w, r, "%s", strerror(-r)) : put_dir(w, &sub);
 		sys_close(sub.fd);
 	}
-	leave(w, old);
+	commit_leave(w, old);
 	return r;
 }
 
-static int put_dir(struct walk *w, const struct layer_dir *dir)
+static int put_dir(struct commit_walk *w, const struct layer_dir *dir)
 {
 	struct names n = { 0 };
 	int r = list(w, dir, &n);
 
 	if (r == 0 && n.opaque)
-		r = put_mark(w, "", ".wh..wh..opq");
+		r = commit_put_mark(w, "", ".wh..wh..opq");
 	for (size_t i = 0; i < n.n && r == 0; i++)
-		r = n.v[i].whiteout ? put_mark(w, ".wh.", n.v[i].name) :
-				      put_child(w, dir, n.v[i].name);
+		r = n.v[i].whiteout ? commit_put_mark(w, ".wh.", n.v[i].name) : put_child(w, dir, n.v[i].name);
 	names_release(&n);
 	return r;
 }
 
 int commit_tar(const char *upper, struct commit_tar *o, struct tar_write *w, char **ret_err)
 {
-	struct walk k = { .o = o, .w = w, .ret_err = ret_err };
+	struct commit_walk k = { .o = o, .w = w, .upper = upper, .ret_err = ret_err };
 	int r;
 
 	*ret_err = NULL;
 	o->entries = o->whiteouts = o->bytes = 0;
-	k.buf = sys_malloc(BUF);
+	k.buf = sys_malloc(COMMIT_BUF);
 	if (!k.buf)
 		return -ENOMEM;
 	r = layer_open_dir(upper, false, &k.l);
@@ -363,6 +345,7 @@ int commit_tar(const char *upper, struct commit_tar *o, struct tar_write *w, cha
 	if (r == 0)
 		r = tar_write_end(w);
 	layer_close(k.l);
+	commit_whole_close(&k);
 	linkmap_free(k.links);
 	free(k.buf);
 	return r;

@@ -3,7 +3,9 @@
  * An upper directory as an OCI layer's tar. What comes out depends on what the directory holds
  * alone: entries in the order of bytes, of each directory first the opaque mark, then the
  * whiteouts. Left out are the root itself, sockets, access times, names of users, and the
- * attributes of overlay formats, whose meaning becomes entries.
+ * attributes of overlay formats, whose meaning becomes entries. Of a directory that was renamed,
+ * all that the upper shows in it on its lowers becomes entries, and so does the content of a
+ * file of which the upper has the attributes alone.
  */
 #ifndef PLYFS_OCI_COMMIT_TAR_H
 #define PLYFS_OCI_COMMIT_TAR_H
@@ -21,6 +23,11 @@ struct commit_tar {
 	 * out, or NULL.
 	 */
 	int (*entry)(void *arg, const char *path, const char *skipped);
+	/*
+	 * The paths of the layers below, the lowest first: asked for once it turns out that they are
+	 * needed; *ret stays the callee's. -EXDEV, or NULL here: they are not known.
+	 */
+	int (*lowers)(void *arg, const char *const **ret, unsigned *ret_n, char **ret_err);
 	void *arg;
 
 	/* out: */
@@ -29,7 +36,7 @@ struct commit_tar {
 
 /*
  * Writes the directory @upper to @w, up to the archive's end. -EXDEV: it holds a directory that was
- * renamed, or a file without its data, whose content is in layers below; -EBUSY: a file has
+ * renamed, or a file without its data, and the layers below are not known; -EBUSY: a file has
  * changed while it was read; *ret_err (malloc'ed) names it.
  */
 int commit_tar(const char *upper, struct commit_tar *o, struct tar_write *w, char **ret_err);

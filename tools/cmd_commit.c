@@ -11,6 +11,7 @@
 #include "oci/digest.h"
 #include "tools/out.h"
 #include "tools/plyctl.h"
+#include "tools/preparing.h"
 #include "tools/progress.h"
 
 static const struct cmd_option options[] = {
@@ -25,8 +26,12 @@ static const struct cmd_option options[] = {
 };
 
 struct state {
+	struct cmd *c;
 	struct progress bar;
 	uint64_t files, skipped;
+	const struct image *base;
+	struct layer_cache *cache; /* owned, with the paths: opened when they are needed */
+	char **lowers;
 };
 
 static int on_entry(void *arg, const char *path, const char *skipped)
@@ -40,6 +45,29 @@ static int on_entry(void *arg, const char *path, const char *skipped)
 	}
 	progress_update(&s->bar, 0, ++s->files);
 	return interrupted() ? -EINTR : 0;
+}
+
+/* The upper refers to what is below it: the base's layers, as they are mounted. */
+static int on_lowers(void *arg, const char *const **ret, unsigned *ret_n, char **ret_err)
+{
+	struct layer_cache_options o;
+	struct state *s = arg;
+	int r = 0;
+
+	*ret_n = s->base ? image_layers(s->base) : 0;
+	if (!*ret_n)
+		return -EXDEV;
+	progress_end(&s->bar);
+	if (!s->cache)
+		r = layer_cache_open(s->c->layers, &s->cache, ret_err);
+	if (r == 0 && !s->lowers) {
+		r = layer_cache_get_all(s->cache, s->base,
+					cmd_option(s->c, "quiet") ? NULL : preparing_options(&o),
+					&s->lowers, ret_err);
+		preparing_end();
+	}
+	*ret = (const char *const *)s->lowers;
+	return r;
 }
 
 static int read_epoch(struct commit_options *o)
@@ -127,12 +155,12 @@ static void report(const struct cmd *c, const struct commit_result *r, uint64_t 
 
 static int run(struct cmd *c)
 {
-	struct commit_options o = { .os = "linux", .arch = this_arch(), .entry = on_entry };
+	struct commit_options o = { .os = "linux", .arch = this_arch(), .entry = on_entry, .lowers = on_lowers };
 	struct image_options io = { .platform = c->platform };
 	const char *from = cmd_option(c, "from");
 	struct image *base = NULL;
 	struct commit_result res;
-	struct state s = { .files = 0 };
+	struct state s = { .c = c };
 	struct stat st;
 	char *err = NULL;
 	int r = read_options(c, &o);
@@ -146,12 +174,15 @@ static int run(struct cmd *c)
 	r = from ? image_open(from, &io, &base, &err) : 0;
 	if (r < 0)
 		return cmd_fail(r, err, from);
-	o.base = base;
+	o.base = s.base = base;
 	o.arg = &s;
 	interrupt_catch();
 	progress_begin(&s.bar, "commit", 0, cmd_option(c, "quiet") != NULL);
 	r = commit_image(&o, &res, &err);
 	progress_end(&s.bar);
+	if (s.lowers)
+		layer_cache_paths_free(s.lowers, image_layers(base));
+	layer_cache_close(s.cache);
 	image_close(base);
 	if (r < 0)
 		return cmd_fail(r, err, NULL);
@@ -168,7 +199,8 @@ const struct command cmd_commit = {
 		"oci-archive:FILE[:TAG]. The layer depends on UPPER alone: sorted, without\n"
 		"names of users, access times, or attributes of overlay formats. With\n"
 		"SOURCE_DATE_EPOCH set no time is later than that, and the image is the same\n"
-		"whenever it is made. Prints the manifest's digest.",
+		"whenever it is made. A directory that was renamed in the upper is written out\n"
+		"whole, by what --from has of it. Prints the manifest's digest.",
 	.options = options,
 	.min = 2,
 	.max = 2,
