@@ -199,7 +199,7 @@ static int check_large(struct piece *p)
 	int r;
 
 	if (p->frame.xxh3 ? p->frame.codec != INDEX_RAW : !p->chunk.has_sha256)
-		return 0; /* a decoder checks it when it is opened; or there is nothing to check by */
+		return 0; /* a decoder checks it when it is opened; or nothing is known */
 	if (is_checked(p->b, mark))
 		return 0;
 	if (p->nowait)

@@ -43,7 +43,7 @@ static struct {
 	struct cache_entry *bucket[BUCKETS];
 	struct cache_entry *newest, *oldest;
 	size_t used, limit;
-	/* The last buffer that was thrown out: most frames are of one size. Not in use, not counted. */
+	/* The last buffer that was thrown out, not counted: most frames are of one size. */
 	uint8_t *spare;
 	size_t spare_size;
 	uint64_t next_id;

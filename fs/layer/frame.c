@@ -170,7 +170,8 @@ int frame_stream_open(const struct source *blob, const struct index_frame *f,
 		s->zstd = ZSTD_createDCtx();
 		r = s->zstd ? 0 : -ENOMEM;
 		if (!r)
-			(void)ZSTD_DCtx_setParameter(s->zstd, ZSTD_d_windowLogMax, FRAME_WINDOW_LOG);
+			(void)ZSTD_DCtx_setParameter(s->zstd, ZSTD_d_windowLogMax,
+						     FRAME_WINDOW_LOG);
 	} else if (f->codec == INDEX_GZIP) {
 		s->z_open = inflateInit2(&s->z, 15 + 16) == Z_OK;
 		r = s->z_open ? 0 : -ENOMEM;
@@ -314,7 +315,12 @@ static int load_pieces(const struct source *blob, const struct index_frame *f, v
 
 static int inflate_all(const void *in, size_t stored, void *out, size_t raw, const char **why)
 {
-	z_stream z = { .next_in = in, .avail_in = (uInt)stored, .next_out = out, .avail_out = (uInt)raw };
+	z_stream z = {
+		.next_in = in,
+		.avail_in = (uInt)stored,
+		.next_out = out,
+		.avail_out = (uInt)raw,
+	};
 	int r;
 
 	if (inflateInit2(&z, 15 + 16) != Z_OK)

@@ -134,7 +134,12 @@ static struct readahead_reader *advance(struct readahead *ra, uint32_t frame)
 		r->run++;
 		return r;
 	}
-	*oldest = (struct readahead_reader){ .last = frame, .run = 1, .ahead = frame, .used = ++ra->clock };
+	*oldest = (struct readahead_reader){
+		.last = frame,
+		.run = 1,
+		.ahead = frame,
+		.used = ++ra->clock,
+	};
 	return NULL;
 }
 

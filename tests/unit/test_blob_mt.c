@@ -422,9 +422,9 @@ static void *read_shared(void *arg)
 	char *buf = malloc(piece);
 	void *ret = NULL;
 
-	if (shared->ops->file_open(&shared->root, "huge", &f) < 0)
-		return (void *)1;
 	(void)pthread_barrier_wait(&barrier);
+	if (shared->ops->file_open(&shared->root, "huge", &f) < 0)
+		ret = (void *)1;
 	for (i = 0; i < 60 && !ret; i++) {
 		/* half of them one after the other, the others anywhere */
 		size_t off = seed % 2 ? i * piece : (i * 7919 + seed * 104729) % 60 * piece;
