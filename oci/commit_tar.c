@@ -192,7 +192,8 @@ static int put_content(struct commit_walk *w, const struct layer_dir *dir, const
 		n = w->l->ops->file_read(&f, w->buf, COMMIT_BUF, (off_t)off, false);
 		if (n <= 0)
 			r = commit_fail(w, n < 0 ? (int)n : -EBUSY, "%s",
-					n < 0 ? strerror((int)-n) : "it became shorter while it was read");
+					n < 0 ? strerror((int)-n) :
+						"it became shorter while it was read");
 		else if ((uint64_t)n > st->stx_size - off)
 			n = (ssize_t)(st->stx_size - off);
 		if (r == 0)
@@ -322,7 +323,8 @@ static int put_dir(struct commit_walk *w, const struct layer_dir *dir)
 	if (r == 0 && n.opaque)
 		r = commit_put_mark(w, "", ".wh..wh..opq");
 	for (size_t i = 0; i < n.n && r == 0; i++)
-		r = n.v[i].whiteout ? commit_put_mark(w, ".wh.", n.v[i].name) : put_child(w, dir, n.v[i].name);
+		r = n.v[i].whiteout ? commit_put_mark(w, ".wh.", n.v[i].name) :
+				      put_child(w, dir, n.v[i].name);
 	names_release(&n);
 	return r;
 }

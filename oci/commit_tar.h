@@ -24,8 +24,8 @@ struct commit_tar {
 	 */
 	int (*entry)(void *arg, const char *path, const char *skipped);
 	/*
-	 * The paths of the layers below, the lowest first: asked for once it turns out that they are
-	 * needed; *ret stays the callee's. -EXDEV, or NULL here: they are not known.
+	 * The paths of the layers below, the lowest first: asked for once it turns out that
+	 * they are needed; *ret stays the callee's. -EXDEV, or NULL here: they are not known.
 	 */
 	int (*lowers)(void *arg, const char *const **ret, unsigned *ret_n, char **ret_err);
 	void *arg;

@@ -98,7 +98,8 @@ static int put_bytes(struct commit_walk *w, uint64_t nodeid, uint64_t size)
 		n = union_read(w->whole, nodeid, w->buf, COMMIT_BUF, (off_t)off);
 		if (n <= 0)
 			return commit_fail(w, n < 0 ? (int)n : -EIO, "%s",
-					   n < 0 ? strerror((int)-n) : "it is shorter than it claims");
+					   n < 0 ? strerror((int)-n) :
+						   "it is shorter than it claims");
 		if ((uint64_t)n > size - off)
 			n = (ssize_t)(size - off);
 		r = tar_write_data(w->w, w->buf, (size_t)n);
@@ -303,7 +304,8 @@ static int put_dir(struct commit_walk *w, uint64_t nodeid)
 int commit_whole_dir(struct commit_walk *w)
 {
 	struct union_entry e;
-	int r = open_whole(w, "it was renamed, and its content is in a lower layer (overlay.redirect)");
+	int r = open_whole(
+		w, "it was renamed, and its content is in a lower layer (overlay.redirect)");
 
 	if (r == 0)
 		r = find(w, &e);

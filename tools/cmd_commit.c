@@ -155,7 +155,9 @@ static void report(const struct cmd *c, const struct commit_result *r, uint64_t 
 
 static int run(struct cmd *c)
 {
-	struct commit_options o = { .os = "linux", .arch = this_arch(), .entry = on_entry, .lowers = on_lowers };
+	struct commit_options o = {
+		.os = "linux", .arch = this_arch(), .entry = on_entry, .lowers = on_lowers
+	};
 	struct image_options io = { .platform = c->platform };
 	const char *from = cmd_option(c, "from");
 	struct image *base = NULL;

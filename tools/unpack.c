@@ -186,12 +186,9 @@ static int make(struct unpack *u, const struct view_file *f, int dir, const char
 	case S_IFLNK:
 		r = make_symlink(u, f, dir, name);
 		break;
-	case S_IFCHR:
-	case S_IFBLK:
-		if (!u->o->owners)
-			return -ENODEV;
-		/* fall through */
 	default:
+		if ((type == S_IFCHR || type == S_IFBLK) && !u->o->owners)
+			return -ENODEV;
 		r = sys_mknodat(dir, name, type | 0600,
 				makedev(f->st.stx_rdev_major, f->st.stx_rdev_minor));
 	}

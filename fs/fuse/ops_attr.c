@@ -162,7 +162,9 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 			return;
 		}
 	}
-	reply_xattr(req, union_listxattr(ops_of(req)->u, ino, fuse_req_ctx(req)->uid == 0, buf, size), buf, size);
+	reply_xattr(req,
+		    union_listxattr(ops_of(req)->u, ino, fuse_req_ctx(req)->uid == 0, buf, size),
+		    buf, size);
 }
 
 static void do_setxattr(struct job *j)

@@ -108,7 +108,8 @@ int source_write_ref(int dirfd, const uint8_t sha256[32], const char *path, uint
 
 	if (path[0] != '/' || strchr(path, '\n'))
 		return -EINVAL;
-	len = snprintf(buf, sizeof(buf), REF_MAGIC "%s\n%" PRIu64 " %" PRIu64 "\n", path, off, size);
+	len = snprintf(buf, sizeof(buf), REF_MAGIC "%s\n%" PRIu64 " %" PRIu64 "\n", path, off,
+		       size);
 	if (len < 0 || (size_t)len >= sizeof(buf))
 		return -ENAMETOOLONG;
 	ref_name(sha256, name);

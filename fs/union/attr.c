@@ -90,7 +90,8 @@ static bool parse_type(const char *s, struct statx *st)
 			continue;
 		st->stx_mode = (uint16_t)((st->stx_mode & 07777) | override_types[i].type);
 		if (!s[len])
-			return override_types[i].type != S_IFBLK && override_types[i].type != S_IFCHR;
+			return override_types[i].type != S_IFBLK &&
+			       override_types[i].type != S_IFCHR;
 		if (sscanf(s + len, "-%u-%u", &maj, &min) != 2)
 			return false;
 		st->stx_rdev_major = maj;
@@ -308,7 +309,8 @@ int attr_get(struct union_fs *u, struct node *n, struct statx *ret)
 		d = fdcache_dir(p.dir);
 		r = r == 1 ? 0 : d->layer->ops->stat(d, p.name, ret);
 		/* gone, or another file: a rename came between */
-		if (p.upper && *p.name && (r == -ENOENT || (!r && ret->stx_ino != node_upper_ino(n)))) {
+		if (p.upper && *p.name &&
+		    (r == -ENOENT || (!r && ret->stx_ino != node_upper_ino(n)))) {
 			place_put(u, &p);
 			continue;
 		}

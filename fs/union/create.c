@@ -209,7 +209,8 @@ static int make_aside(struct union_fs *u, struct making *m, char tmp[WORK_NAME_M
 			r = sys_symlinkat(m->target, u->work, tmp);
 		else
 			r = sys_mknodat(u->work, tmp,
-					(u->upper->override_attr ? S_IFREG : m->mode & S_IFMT) | 0600,
+					(u->upper->override_attr ? S_IFREG : m->mode & S_IFMT) |
+						0600,
 					u->upper->override_attr ? 0 : m->rdev);
 		if (r < 0) {
 			tmp[0] = 0;

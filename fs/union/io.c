@@ -68,7 +68,6 @@ static off_t own_end(struct union_fs *u, struct node *n)
 	return end;
 }
 
-
 /* Whether one more line may be written; *ret_missed: how many were not, since the last. */
 static bool may_log(unsigned *ret_missed)
 {

@@ -198,7 +198,9 @@ static int try_locate_dir(struct union_fs *u, struct node *n, unsigned layer, st
 	fdcache_put(u, c.base);
 	if (r == -EACCES && layer == 0) {
 		/* a directory above was shut since it was searched */
-		d = (struct layer_dir){ .layer = l, .fd = lend_open(u, n, "", O_PATH | O_DIRECTORY | O_NOFOLLOW) };
+		d = (struct layer_dir){
+			.layer = l, .fd = lend_open(u, n, "", O_PATH | O_DIRECTORY | O_NOFOLLOW)
+		};
 		r = d.fd < 0 ? d.fd : 0;
 	}
 	if (r < 0)

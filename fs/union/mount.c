@@ -76,7 +76,8 @@ static void choose_metacopy(struct union_fs *u)
 		return;
 	u->cfg.metacopy = false;
 	log_warn("metacopy=on: not %s, files are copied up whole",
-		 u->cfg.lower_live ? "where lower layers may change" : "without trusted. attributes");
+		 u->cfg.lower_live ? "where lower layers may change" :
+				     "without trusted. attributes");
 }
 
 /* Whether 0:0 devices can be made; else whiteouts are .wh. files. */
@@ -144,10 +145,11 @@ static int open_lowers(struct union_fs *u, const struct union_config *cfg, char 
 			return r;
 		}
 		if (r == -EPERM && cfg->private_lower == UNION_PRIVATE_MUST)
-			return fail(ret_err, r,
-				    "the mountpoint lies in a lower layer, which takes privilege to "
-				    "be safe: lowerdir",
-				    cfg->lower[i]);
+			return fail(
+				ret_err, r,
+				"the mountpoint lies in a lower layer, which takes privilege to "
+				"be safe: lowerdir",
+				cfg->lower[i]);
 		if (r < 0)
 			return fail(ret_err, r, "lowerdir", cfg->lower[i]);
 		l->id = i + 1;
@@ -202,7 +204,8 @@ static int read_roots(struct union_fs *u, char **ret_err)
 	if (!u->upper)
 		return 0;
 	u->upper->override_attr = forced ? forced : attr_find_override(u, u->upper);
-	if (!forced || !u->writable || u->upper->ops->getxattr(&u->upper->root, "", forced, NULL, 0) >= 0)
+	if (!forced || !u->writable ||
+	    u->upper->ops->getxattr(&u->upper->root, "", forced, NULL, 0) >= 0)
 		return 0;
 	/* a new upper: its root is what a lower's is */
 	{
@@ -210,11 +213,13 @@ static int read_roots(struct union_fs *u, char **ret_err)
 		ssize_t n = -ENODATA;
 
 		for (i = 0; i < u->nlower && n < 0; i++)
-			n = u->lower[i]->ops->getxattr(&u->lower[i]->root, "", forced, v, sizeof(v));
+			n = u->lower[i]->ops->getxattr(&u->lower[i]->root, "", forced, v,
+						       sizeof(v));
 		r = n > 0 ? sys_fsetxattr(u->upper->root.fd, forced, v, (size_t)n, 0) :
 			    sys_fsetxattr(u->upper->root.fd, forced, "0:0:555", 7, 0);
 		if (r < 0)
-			return fail(ret_err, r, "xattr_permissions: cannot set the attribute on upperdir",
+			return fail(ret_err, r,
+				    "xattr_permissions: cannot set the attribute on upperdir",
 				    u->upper->path);
 	}
 	return 0;
@@ -345,7 +350,8 @@ int union_open(const struct union_config *cfg, struct union_fs **ret, char **ret
 	if (!u)
 		return -ENOMEM;
 	u->cfg = *cfg;
-	u->work = u->index = u->nlinks = u->origins = u->wlock = -1;
+	u->work = u->index = u->nlinks = u->wlock = -1;
+	atomic_store(&u->origins, -1);
 	u->privileged = have_privilege();
 	if (cfg->packed_cache)
 		blobcache_set_limit(cfg->packed_cache);

@@ -57,8 +57,9 @@ void counting_end(struct union_fs *u, struct counting *c);
 
 /*
  * Looks at @name of @p and prepares for its removal: what is open stays
- * usable. With the namespace lock, inside of counting_begin(). What is about to be renamed over it, rather
- * than removed, calls removal_begin() and removal_end() only.
+ * usable. With the namespace lock, inside of counting_begin(). What is about to
+ * be renamed over it, rather than removed, calls removal_begin() and
+ * removal_end() only.
  */
 int removal_begin(struct union_fs *u, const struct parent *p, const char *name, struct node *n,
 		  struct removal *ret);

@@ -411,8 +411,8 @@ bool ovl_index_name(const struct ovl_origin *o, char buf[OVL_INDEX_NAME_MAX])
 	return true;
 }
 
-int ovl_read_nlink(struct union_fs *u, const struct layer_dir *dir, const char *name, char *ret_base,
-		   int *ret_diff)
+int ovl_read_nlink(struct union_fs *u, const struct layer_dir *dir, const char *name,
+		   char *ret_base, int *ret_diff)
 {
 	char attr[OVL_NAME_MAX + 32], v[16], *end;
 	ssize_t n = dir->layer->ops->getxattr(dir, name, ovl_attr(u, "nlink", attr), v,

@@ -96,8 +96,8 @@ bool ovl_index_name(const struct ovl_origin *o, char buf[OVL_INDEX_NAME_MAX]);
  * overlay.nlink: what st_nlink of an indexed inode is, relative to the link
  * count of its upper ('U') or lower ('L') inode. 1, 0 where not set, or -errno.
  */
-int ovl_read_nlink(struct union_fs *u, const struct layer_dir *dir, const char *name, char *ret_base,
-		   int *ret_diff);
+int ovl_read_nlink(struct union_fs *u, const struct layer_dir *dir, const char *name,
+		   char *ret_base, int *ret_diff);
 int ovl_write_nlink(struct union_fs *u, int fd, char base, int diff);
 
 /* Sets overlay.opaque=y, overlay.redirect, overlay.impure=y on an upper directory. */

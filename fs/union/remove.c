@@ -325,7 +325,8 @@ static int move_aside(struct union_fs *u, const struct parent *p, const char *na
 	ref = x ? str_new(u, tmp) : 0;
 	table_unlock(u);
 	r = !ref ? -ENOMEM :
-		   sys_renameat2(parent_fd(p), name, u->work, tmp, rm->whiteout ? RENAME_EXCHANGE : 0);
+		   sys_renameat2(parent_fd(p), name, u->work, tmp,
+				 rm->whiteout ? RENAME_EXCHANGE : 0);
 	table_lock(u);
 	if (r < 0)
 		slab_release(u->slab, ref);

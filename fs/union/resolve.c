@@ -230,7 +230,8 @@ int search_redirect(struct search *s, unsigned layer, const char *redirect)
 	if (s->abs[0]) {
 		char *slash = strrchr(s->abs, '/');
 
-		n = snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - s->abs), s->abs, redirect);
+		n = snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - s->abs), s->abs,
+			     redirect);
 		if (n < 0 || (size_t)n >= sizeof(path))
 			return -EIO;
 		memcpy(s->abs, path, (size_t)n + 1);

@@ -151,7 +151,8 @@ int resolve_node(struct union_fs *u, struct node *dir, const char *name, struct 
 	}
 	n->nlookup++;
 	ret->nodeid = node_id(u, n);
-	plain = !!node_has(n, NODE_UPPER) == r->upper && !node_has(n, NODE_INDEXED) && !n->nlink_adj;
+	plain = !!node_has(n, NODE_UPPER) == r->upper && !node_has(n, NODE_INDEXED) &&
+		!n->nlink_adj;
 	if (plain) {
 		ret->st = r->st;
 		if (r->st.stx_mode & (S_ISUID | S_ISGID))

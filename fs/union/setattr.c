@@ -23,7 +23,8 @@ static int host_stat(struct union_fs *u, int fd, struct statx *st)
 }
 
 /* Owner and mode where the upper keeps them in override_stat. */
-static int set_override(struct union_fs *u, int fd, const struct union_attr *a, uid_t uid, gid_t gid)
+static int set_override(struct union_fs *u, int fd, const struct union_attr *a, uid_t uid,
+			gid_t gid)
 {
 	struct statx st;
 	mode_t mode;
@@ -53,7 +54,8 @@ static void keep_access(struct union_fs *u, struct node *n, mode_t mode)
 {
 	struct fdent *f;
 
-	if (u->privileged || !S_ISREG(n->mode) || (mode & (S_IRUSR | S_IWUSR)) == (S_IRUSR | S_IWUSR))
+	if (u->privileged || !S_ISREG(n->mode) ||
+	    (mode & (S_IRUSR | S_IWUSR)) == (S_IRUSR | S_IWUSR))
 		return;
 	if (locate_file(u, n, true, &f) == 0)
 		fdcache_put(u, f);

@@ -30,7 +30,8 @@ int sidecar_key(struct union_fs *u, const struct layer_dir *dir, const char *nam
 
 static int hex(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+								       -1;
 }
 
 int sidecar_read(struct union_fs *u, const struct sidecar_key *k, struct ovl_origin *ret)

@@ -109,7 +109,10 @@ int work_open(struct union_fs *u, const char *path, bool index, char **ret_err)
 		return fail(ret_err, u->wlock, "workdir", path);
 	r = lock_wait(u->wlock);
 	if (r < 0)
-		return fail(ret_err, r, r == -EBUSY ? "workdir is in use by another mount:" : "cannot lock workdir", path);
+		return fail(ret_err, r,
+			    r == -EBUSY ? "workdir is in use by another mount:" :
+					  "cannot lock workdir",
+			    path);
 	r = lend_repair(u, u->wlock);
 	if (r < 0)
 		return fail(ret_err, r, "cannot read the directory lent in workdir", path);
@@ -144,7 +147,8 @@ void work_close(struct union_fs *u)
 	sys_close(u->lent);
 	sys_close(u->origins);
 	sys_close(u->wlock); /* the lock goes with it */
-	u->work = u->index = u->nlinks = u->lent = u->origins = u->wlock = -1;
+	u->work = u->index = u->nlinks = u->lent = u->wlock = -1;
+	atomic_store(&u->origins, -1);
 }
 
 int work_tmpfile(struct union_fs *u, mode_t mode, char ret_name[WORK_NAME_MAX])

@@ -33,7 +33,8 @@ static bool has_namespace(const char *name)
 /* Maps the ids in an ACL, to the mount's view or to the host's. */
 static int map_acl(struct union_fs *u, void *val, size_t size, bool view)
 {
-	struct posix_acl_xattr_entry *e = (void *)((char *)val + sizeof(struct posix_acl_xattr_header));
+	struct posix_acl_xattr_entry *e =
+		(void *)((char *)val + sizeof(struct posix_acl_xattr_header));
 	size_t n, i;
 	uint32_t id;
 	int r;

@@ -115,7 +115,9 @@ static inline int build_mark(const struct layers *l, const char *dir,
 	}
 	snprintf(path, sizeof(path), "%s/%s", dir, e->path);
 	if (e->type == 'd')
-		return lsetxattr(path, l->userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque", "y", 1, 0);
+		return lsetxattr(path,
+				 l->userxattr ? "user.overlay.opaque" : "trusted.overlay.opaque",
+				 "y", 1, 0);
 	base = base ? base + 1 : e->path;
 	if (!(e->flags & ENT_WH_FILE) || strlen(base) > 250)
 		return mknod(path, S_IFCHR, makedev(0, 0));

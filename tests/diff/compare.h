@@ -132,9 +132,11 @@ static inline int cmp_mtime(struct compare *c, struct pair *e,
 	if (e->used && ts_eq(e->pm, p->stx_mtime) &&
 	    !(c->writeback && fresh && S_ISREG(p->stx_mode)) &&
 	    !ts_eq(e->um, u->stx_mtime))
-		return cmp_fail(c, "mtime-changed",
-				"%s: mtime of the union changed from %.9f to %.9f, that of the plain tree did not (%.9f)",
-				path, ts_f(e->um), um, pm);
+		return cmp_fail(
+			c, "mtime-changed",
+			"%s: mtime of the union changed from %.9f to %.9f, "
+			"that of the plain tree did not (%.9f)",
+			path, ts_f(e->um), um, pm);
 	if (!fresh && !ts_eq(p->stx_mtime, u->stx_mtime))
 		return cmp_fail(c, "mtime", "%s: mtime plain %.9f union %.9f",
 				path, pm, um);
@@ -188,15 +190,17 @@ static inline int cmp_stat(struct compare *c, const char *path,
 	if (!c->no_ctime && e->used && !isdir && !(e->lax & LAX_TIME) &&
 	    ts_f(e->uc) > tsp_f(c->t0) &&
 	    ts_eq(e->pc, p->stx_ctime) && !ts_eq(e->uc, u->stx_ctime))
-		return cmp_fail(c, "ctime-changed",
-				"%s: ctime of the union changed from %.9f to %.9f, that of the plain tree did not",
-				path, ts_f(e->uc), ts_f(u->stx_ctime));
+		return cmp_fail(
+			c, "ctime-changed",
+			"%s: ctime of the union changed from %.9f to %.9f, "
+			"that of the plain tree did not",
+			path, ts_f(e->uc), ts_f(u->stx_ctime));
 	if (!c->no_ino && e->used && e->u_ino != u->stx_ino)
-		return cmp_fail(c, "ino-changed",
-				"%s: st_ino of the union changed from %llu to %llu (plain: still %llu)",
-				path, (unsigned long long)e->u_ino,
-				(unsigned long long)u->stx_ino,
-				(unsigned long long)p->stx_ino);
+		return cmp_fail(
+			c, "ino-changed",
+			"%s: st_ino of the union changed from %llu to %llu (plain: still %llu)",
+			path, (unsigned long long)e->u_ino, (unsigned long long)u->stx_ino,
+			(unsigned long long)p->stx_ino);
 	e->used = 1;
 	e->u_ino = u->stx_ino;
 	e->pm = p->stx_mtime;
@@ -319,15 +323,14 @@ static inline int cmp_dumps(struct compare *c, const struct dump *p,
 				(!c->no_nlink &&
 				 a->st.stx_nlink != b->st.stx_nlink))) ||
 			      !ts_eq(a->st.stx_mtime, b->st.stx_mtime)))
-			return cmp_fail(c, "cross-stat",
-					"%s: one 0%o %u:%u size %llu nlink %u mtime %.9f, other 0%o %u:%u size %llu nlink %u mtime %.9f",
-					a->path, a->st.stx_mode, a->st.stx_uid,
-					a->st.stx_gid, a->st.stx_size,
-					a->st.stx_nlink, ts_f(a->st.stx_mtime),
-					b->st.stx_mode, b->st.stx_uid,
-					b->st.stx_gid, b->st.stx_size,
-					b->st.stx_nlink,
-					ts_f(b->st.stx_mtime));
+			return cmp_fail(
+				c, "cross-stat",
+				"%s: one 0%o %u:%u size %llu nlink %u mtime %.9f, "
+				"other 0%o %u:%u size %llu nlink %u mtime %.9f",
+				a->path, a->st.stx_mode, a->st.stx_uid, a->st.stx_gid,
+				a->st.stx_size, a->st.stx_nlink, ts_f(a->st.stx_mtime),
+				b->st.stx_mode, b->st.stx_uid, b->st.stx_gid, b->st.stx_size,
+				b->st.stx_nlink, ts_f(b->st.stx_mtime));
 	}
 	if (p->n != u->n)
 		return cmp_fail(c, "names", "the %s has more: %s",
@@ -368,11 +371,12 @@ static inline int cmp_res(struct compare *c, const struct op *o,
 		for (i = 0; i < p->len && i < u->len; i++)
 			if (p->buf[i] != u->buf[i])
 				break;
-		return cmp_fail(c, cls,
-				"%s: data differ at byte %zu of %u (union %u)%s\n  plain: %.300s\n  union: %.300s",
-				n, i, p->len, u->len,
-				p->len && p->buf[0] < 0x7f ? "" : " binary",
-				(const char *)p->buf, (const char *)u->buf);
+		return cmp_fail(
+			c, cls,
+			"%s: data differ at byte %zu of %u (union %u)%s\n"
+			"  plain: %.300s\n  union: %.300s",
+			n, i, p->len, u->len, p->len && p->buf[0] < 0x7f ? "" : " binary",
+			(const char *)p->buf, (const char *)u->buf);
 	}
 	if (p->has_st != u->has_st)
 		return cmp_fail(c, cls, "%s: stat afterwards: plain %s, union %s",

@@ -188,7 +188,7 @@ static inline int cmp_dents(const void *a, const void *b)
 
 static inline int dump_dir(FILE *f, int fd, const char *path)
 {
-	struct dent64 **v = NULL;
+	struct dent64 **v = NULL, **grown;
 	char buf[16384], sub[PATH_LEN * 4];
 	size_t n = 0, i;
 	long got;
@@ -202,7 +202,10 @@ static inline int dump_dir(FILE *f, int fd, const char *path)
 			off += d->reclen;
 			if (!strcmp(d->name, ".") || !strcmp(d->name, ".."))
 				continue;
-			v = realloc(v, (n + 1) * sizeof(struct dent64 *));
+			grown = realloc(v, (n + 1) * sizeof(struct dent64 *));
+			if (!grown)
+				abort();
+			v = grown;
 			v[n] = malloc(d->reclen);
 			memcpy(v[n++], d, d->reclen);
 		}

@@ -75,7 +75,8 @@ static inline void res_add(struct res *r, const void *p, size_t n)
 	r->len += (unsigned int)n;
 }
 
-__attribute__((format(printf, 2, 3))) static inline void res_text(struct res *r, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static inline void res_text(struct res *r, const char *fmt,
+								  ...)
 {
 	char line[4096];
 	va_list ap;

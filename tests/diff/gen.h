@@ -644,9 +644,12 @@ static inline void gen_after(struct gen *g, const struct op *o, int failed)
 	if (o->kind != OP_open)
 		return;
 	g->slot[o->slot].flags = (int)o->a[0];
-	g->slot[o->slot].open = failed ? 0 : o->a[0] & O_PATH                                                                ? 3 :
-				     o->a[0] & O_DIRECTORY && !(o->a[0] & __O_TMPFILE && (o->a[0] & O_TMPFILE) == O_TMPFILE) ? 2 :
-															       1;
+	g->slot[o->slot].open = failed           ? 0 :
+				o->a[0] & O_PATH ? 3 :
+				o->a[0] & O_DIRECTORY && !(o->a[0] & __O_TMPFILE &&
+							   (o->a[0] & O_TMPFILE) == O_TMPFILE) ?
+						   2 :
+						   1;
 }
 
 #endif

@@ -46,9 +46,11 @@ struct layers {
 
 static inline void lent_print(FILE *f, const struct lent *e)
 {
-	fprintf(f, "layer=%d type=%c mode=0%o uid=%u gid=%u size=%u flags=%u sec=%lld nsec=%u seed=%llu ",
-		e->layer, e->type, e->mode, e->uid, e->gid, e->size, e->flags,
-		e->sec, e->nsec, (unsigned long long)e->seed);
+	fprintf(f,
+		"layer=%d type=%c mode=0%o uid=%u gid=%u size=%u flags=%u "
+		"sec=%lld nsec=%u seed=%llu ",
+		e->layer, e->type, e->mode, e->uid, e->gid, e->size, e->flags, e->sec, e->nsec,
+		(unsigned long long)e->seed);
 	op_put_str(f, e->path);
 	fputc(' ', f);
 	op_put_str(f, e->target);
@@ -61,9 +63,11 @@ static inline int lent_parse(char *line, struct lent *e)
 	char type, *p = line;
 
 	memset(e, 0, sizeof(*e));
-	if (sscanf(line, "layer=%d type=%c mode=0%o uid=%u gid=%u size=%u flags=%u sec=%lld nsec=%u seed=%llu",
-		   &e->layer, &type, &e->mode, &e->uid, &e->gid, &e->size,
-		   &e->flags, &e->sec, &e->nsec, &seed) != 10)
+	if (sscanf(line,
+		   "layer=%d type=%c mode=0%o uid=%u gid=%u size=%u flags=%u "
+		   "sec=%lld nsec=%u seed=%llu",
+		   &e->layer, &type, &e->mode, &e->uid, &e->gid, &e->size, &e->flags, &e->sec,
+		   &e->nsec, &seed) != 10)
 		return -1;
 	e->type = type;
 	e->seed = seed;

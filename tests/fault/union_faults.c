@@ -47,7 +47,7 @@ static int by_name(const void *a, const void *b)
 
 static void dump_xattrs(struct dump *d, uint64_t id)
 {
-	char names[1024], value[256], *sorted[16];
+	char names[1024], value[256], *sorted[16] = { NULL };
 	ssize_t n = union_listxattr(fx.u, id, true, names, sizeof(names)), i, len;
 	unsigned count = 0, k;
 

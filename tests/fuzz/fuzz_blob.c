@@ -58,7 +58,8 @@ static void both_ways(const struct source *blob, const struct index_frame *f, un
 		at += n;
 	}
 	/* a window that is too large for the second way is not for the first */
-	if ((!ra != !rb && !(f->codec == INDEX_ZSTD && !ra)) || (!ra && !rb && memcmp(a, b, f->raw)))
+	if ((!ra != !rb && !(f->codec == INDEX_ZSTD && !ra)) ||
+	    (!ra && !rb && memcmp(a, b, f->raw)))
 		abort();
 	frame_stream_close(s);
 	free(a);

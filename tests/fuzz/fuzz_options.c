@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* The mount string is an option list; its names must come back as they were. */
 static void parse_again(const struct options *o)
 {
-	char name[] = "plyfs", flag[] = "-o", layers[] = "lowerdir=/l,upperdir=/u,workdir=/w,atime", mnt[] = "/m";
+	char name[] = "plyfs", flag[] = "-o", layers[] = "lowerdir=/l,upperdir=/u,workdir=/w,atime",
+	     mnt[] = "/m";
 	char *error = NULL, *list = NULL;
 	struct options again;
 

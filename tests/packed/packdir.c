@@ -24,8 +24,9 @@ int main(int argc, char **argv)
 	while ((o = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		switch (o) {
 		case 'c':
-			c.codec = !strcmp(optarg, "raw") ? INDEX_RAW : !strcmp(optarg, "gzip") ? INDEX_GZIP :
-												 INDEX_ZSTD;
+			c.codec = !strcmp(optarg, "raw")  ? INDEX_RAW :
+				  !strcmp(optarg, "gzip") ? INDEX_GZIP :
+							    INDEX_ZSTD;
 			break;
 		case 'f':
 			c.frame = strtoul(optarg, NULL, 0);

@@ -64,7 +64,10 @@ static struct packtree *packtree_now; /* nftw() takes no argument */
 
 static inline size_t packtree_gzip(const void *in, size_t n, void *out, size_t cap)
 {
-	z_stream z = { .next_in = (Bytef *)(uintptr_t)in, .avail_in = (uInt)n, .next_out = out, .avail_out = (uInt)cap };
+	z_stream z = { .next_in = (Bytef *)(uintptr_t)in,
+		       .avail_in = (uInt)n,
+		       .next_out = out,
+		       .avail_out = (uInt)cap };
 
 	if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK ||
 	    deflate(&z, Z_FINISH) != Z_STREAM_END)
@@ -148,7 +151,8 @@ static inline void packtree_file(struct packtree *p, const char *path, uint32_t 
 	while ((at = lseek(fd, at, SEEK_DATA)) >= 0) {
 		end = PACKTREE_MUST(lseek(fd, at, SEEK_HOLE));
 		while (at < end) {
-			n = PACKTREE_MUST(pread(fd, buf, end - at < (off_t)cap ? (size_t)(end - at) : cap, at));
+			n = PACKTREE_MUST(pread(
+				fd, buf, end - at < (off_t)cap ? (size_t)(end - at) : cap, at));
 			if (!n)
 				break;
 			packtree_data(p, id, (uint64_t)at, buf, (size_t)n);
@@ -208,7 +212,8 @@ static inline int packtree_one(const char *path, const struct stat *st, int type
 	if (!S_ISDIR(st->st_mode) && st->st_nlink > 1) {
 		for (i = 0; i < p->nseen; i++)
 			if (p->seen[i].dev == st->st_dev && p->seen[i].ino == st->st_ino)
-				return PACKTREE_MUST(index_build_link(p->b, rel, p->seen[i].path, NULL));
+				return PACKTREE_MUST(
+					index_build_link(p->b, rel, p->seen[i].path, NULL));
 		p->seen = realloc(p->seen, (p->nseen + 1) * sizeof(*p->seen));
 		p->seen[p->nseen].dev = st->st_dev;
 		p->seen[p->nseen].ino = st->st_ino;

@@ -195,7 +195,8 @@ static void memfs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void memfs_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	char target[4096];
-	size_t n = entries[ino - 1].size < sizeof(target) ? entries[ino - 1].size : sizeof(target) - 1;
+	size_t n =
+		entries[ino - 1].size < sizeof(target) ? entries[ino - 1].size : sizeof(target) - 1;
 
 	memset(target, 'x', n);
 	target[n] = 0;

@@ -120,7 +120,11 @@ static void test_forms(void **state)
 		{ .codec = INDEX_GZIP, .frame = 40 << 20 },
 		{ .codec = INDEX_GZIP, .frame = 40 << 20, .no_xxh3 = true, .sha256 = true },
 		{ .codec = INDEX_ZSTD, .frame = 40 << 20 },
-		{ .codec = INDEX_ZSTD, .frame = 40 << 20, .no_xxh3 = true, .sha256 = true, .chunk = 3 << 20 },
+		{ .codec = INDEX_ZSTD,
+		  .frame = 40 << 20,
+		  .no_xxh3 = true,
+		  .sha256 = true,
+		  .chunk = 3 << 20 },
 	};
 	char src[300], *huge = NULL;
 	unsigned i;
@@ -195,7 +199,8 @@ static void test_damage(void **state)
 			assert_int_equal(l->ops->file_open(&l->root, "big", &f), 0);
 			bad = good = 0;
 			for (off = 0; off < BIG; off += sizeof(buf)) {
-				ssize_t n = l->ops->file_read(&f, buf, sizeof(buf), (off_t)off, false);
+				ssize_t n =
+					l->ops->file_read(&f, buf, sizeof(buf), (off_t)off, false);
 
 				if (n == -EIO) {
 					assert_non_null(strstr(layer_why(), "frame "));
@@ -226,8 +231,9 @@ static void test_bombs(void **state)
 	(void)state;
 	memset(in, 7, sizeof(in));
 	for (codec = INDEX_GZIP; codec <= INDEX_ZSTD; codec++) {
-		size_t n = codec == INDEX_ZSTD ? ZSTD_compress(out, sizeof(out), in, sizeof(in), 3) :
-						 packtree_gzip(in, sizeof(in), out, sizeof(out));
+		size_t n = codec == INDEX_ZSTD ?
+				   ZSTD_compress(out, sizeof(out), in, sizeof(in), 3) :
+				   packtree_gzip(in, sizeof(in), out, sizeof(out));
 		char blob[INDEX_BLOB_NAME_SIZE], path[128];
 
 		EVP_Digest(out, n, info.blob, NULL, EVP_sha256(), NULL);
@@ -444,7 +450,11 @@ static void test_readers(void **state)
 {
 	static const struct packtree_conf forms[] = {
 		{ .codec = INDEX_ZSTD, .frame = 128 << 10 },
-		{ .codec = INDEX_GZIP, .frame = 1 << 20, .no_xxh3 = true, .sha256 = true, .chunk = 50000 },
+		{ .codec = INDEX_GZIP,
+		  .frame = 1 << 20,
+		  .no_xxh3 = true,
+		  .sha256 = true,
+		  .chunk = 50000 },
 		{ .codec = INDEX_ZSTD, .frame = 40 << 20 },
 	};
 	char src[300];

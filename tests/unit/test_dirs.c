@@ -282,7 +282,8 @@ static void test_bounded(void **state)
 		for (memset(&l, 0, sizeof(l)); l.names[0] = 0, l.room = 10, true;) {
 			uint64_t before = l.cookie;
 
-			assert_true(union_readdir(f->u, dir[i], before, false, list_entry, &l) >= 0);
+			assert_true(union_readdir(f->u, dir[i], before, false, list_entry, &l) >=
+				    0);
 			if (l.cookie == before)
 				break;
 		}

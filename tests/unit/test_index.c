@@ -391,10 +391,12 @@ static void test_xattrs(void **state)
 	for (i = 0; i < 2; i++) {
 		assert_int_equal(add(b, i ? "b" : "a", S_IFREG | 0644, 0, NULL, &id[i]), 0);
 		/* in another order, and one again: the same set */
-		assert_int_equal(index_build_xattr(b, id[i], i ? "user.y" : "user.x", "old", 3, NULL), 0);
+		assert_int_equal(
+			index_build_xattr(b, id[i], i ? "user.y" : "user.x", "old", 3, NULL), 0);
 		assert_int_equal(index_build_xattr(b, id[i], "user.x", "\0\1\2", 3, NULL), 0);
 		assert_int_equal(index_build_xattr(b, id[i], "user.y", "", 0, NULL), 0);
-		assert_int_equal(index_build_xattr(b, id[i], "trusted.overlay.redirect", "/", 1, NULL), 0);
+		assert_int_equal(
+			index_build_xattr(b, id[i], "trusted.overlay.redirect", "/", 1, NULL), 0);
 	}
 	assert_int_equal(index_build_xattr(b, id[0], "", "", 0, &err), -EINVAL);
 	assert_non_null(err);

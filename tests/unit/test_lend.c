@@ -314,8 +314,12 @@ static void test_kill(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		T(test_shut_above), T(test_shut_file), T(test_copy_up_into),
-		T(test_list),	    T(test_repair),    T(test_kill),
+		T(test_shut_above),
+		T(test_shut_file),
+		T(test_copy_up_into),
+		T(test_list),
+		T(test_repair),
+		T(test_kill),
 	};
 	char base[] = "/var/tmp/plyfs-lend.XXXXXX", command[128];
 	int r;

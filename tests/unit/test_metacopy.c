@@ -313,8 +313,9 @@ static void test_hostile(void **state)
 	char huge[300] = { 0 };
 
 	(void)state;
-	make(&fx, "l2", "f version x", "f len x", "f short x", "f huge x", "d dir", "s link /etc/passwd",
-	     "f up x", "f slash x", "f user x", "f good ok", "f hidden x", "f good2 ok", NULL);
+	make(&fx, "l2", "f version x", "f len x", "f short x", "f huge x", "d dir",
+	     "s link /etc/passwd", "f up x", "f slash x", "f user x", "f good ok", "f hidden x",
+	     "f good2 ok", NULL);
 	make_meta("l1", "version", 1, newer, sizeof(newer), NULL);
 	make_meta("l1", "len", 1, wrong, sizeof(wrong), NULL);
 	make_meta("l1", "short", 1, "\0", 1, NULL);

@@ -72,7 +72,8 @@ static void test_cloexec(void **state)
 /* Attributes by a descriptor that was opened with O_PATH. */
 static void test_path_descriptors(void **state)
 {
-	const struct timespec ts[2] = { { .tv_sec = 5, .tv_nsec = 7 }, { .tv_sec = 6, .tv_nsec = 8 } };
+	const struct timespec ts[2] = { { .tv_sec = 5, .tv_nsec = 7 },
+					{ .tv_sec = 6, .tv_nsec = 8 } };
 	_cleanup_fd_ int fd = sys_openat(dir, "file", O_PATH | O_NOFOLLOW, 0);
 	_cleanup_fd_ int reopened = -1;
 	struct statx st;

@@ -199,7 +199,8 @@ static void *look_around(void *arg)
 		for (unsigned i = 0; i < ROUNDS * 2; i++) {
 			char to[32];
 
-			(void)snprintf(name, sizeof(name), i / SHARED % 2 ? "t%u" : "s%u", i % SHARED);
+			(void)snprintf(name, sizeof(name), i / SHARED % 2 ? "t%u" : "s%u",
+				       i % SHARED);
 			(void)snprintf(to, sizeof(to), i / SHARED % 2 ? "s%u" : "t%u", i % SHARED);
 			(void)pthread_rwlock_wrlock(&dir_lock);
 			EXPECT(!union_rename(fx.u, dir, name, dir, to, 0));
