@@ -200,7 +200,10 @@ static int reap(struct frames *f, struct job *j)
 		r = index_build_set_chunk(f->o.b, p->chunk, &c);
 		known_digest(f->known, p->chunk, p->sha256);
 	}
+	/* from here on those who write do not look at its frame any more */
+	(void)pthread_mutex_lock(&f->lock);
 	j->state = FREE;
+	(void)pthread_mutex_unlock(&f->lock);
 	return r;
 }
 
