@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -111,10 +112,33 @@ static void name_of(char *out, size_t size, int proc, int i)
 	snprintf(out, size, "p%d/n%d", proc, i);
 }
 
+/* The root of the mount, for is_dead(). */
+static int mount_fd = -1;
+
+/*
+ * Whether the daemon was killed, and not just wrong: of a reply that the kernel could not
+ * take to its end, because who wrote it was killed, it makes an EIO.
+ */
+static int is_dead(void)
+{
+	struct statfs st;
+	int i, err = errno, dead = 0;
+
+	for (i = 0; i < 100 && !dead; i++) {
+		dead = fstatfs(mount_fd, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+		if (!dead)
+			usleep(1000);
+	}
+	errno = err;
+	return dead;
+}
+
 /* The mount is gone: end quietly. Any other error is the test's failure. */
 static void failed(const char *what, const char *name)
 {
 	if (errno == ENOTCONN || errno == ECONNABORTED || errno == ECANCELED)
+		exit(0);
+	if (errno == EIO && is_dead())
 		exit(0);
 	printf("%s %s: %s\n", what, name, strerror(errno));
 	exit(1);
@@ -458,6 +482,7 @@ static int run(int dfd, int procs, const char *ledgers, uint64_t seed)
 {
 	int p, status, bad = 0;
 
+	mount_fd = dfd;
 	for (p = 0; p < procs; p++) {
 		struct ledger *l = ledger_map(ledgers, p);
 		struct rng g = { .s = seed * 100 + (uint64_t)p };
