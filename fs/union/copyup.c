@@ -256,23 +256,6 @@ static int make_copy(struct union_fs *u, struct copy *c, int64_t limit)
 	return r;
 }
 
-/* One name of @n, if it has any: its directory, held, or NULL. */
-static struct node *pick_name(struct union_fs *u, struct node *n, char name[256])
-{
-	struct node *parent = NULL;
-	struct dent *d;
-
-	table_lock(u);
-	d = dent_at(u, n->dents);
-	if (d) {
-		memcpy(name, d->name, d->len + 1U);
-		parent = node_at(u, d->parent);
-		node_hold(parent);
-	}
-	table_unlock(u);
-	return parent;
-}
-
 static bool still_named(struct union_fs *u, struct node *n, struct node *parent, const char *name)
 {
 	struct dent *d;
@@ -425,7 +408,7 @@ static int commit_copy(struct union_fs *u, struct copy *c)
 	for (;;) {
 		bool parent_first = false;
 
-		parent = pick_name(u, c->n, name);
+		parent = use_name(u, c->n, name);
 		if (!parent) {
 			switch_node(u, c, true);
 			return 0;

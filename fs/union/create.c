@@ -21,6 +21,7 @@
 #include "fs/union/names.h"
 #include "fs/union/ovl.h"
 #include "fs/union/resolve.h"
+#include "fs/union/use.h"
 #include "fs/union/work.h"
 #include "lib/cleanup.h"
 #include "lib/sys.h"
@@ -519,26 +520,16 @@ static int link_node(struct union_fs *u, struct node *n, struct parent *p, const
 /* Its data is to be found by its new name too. */
 static int free_data_from_name(struct union_fs *u, struct node *n)
 {
-	struct node *parent = NULL;
+	struct node *parent;
 	char name[256];
-	struct dent *d;
 	int r = -EXDEV;
 
 	if (!node_has(n, NODE_META))
 		return 0;
-	table_lock(u);
-	d = dent_at(u, n->dents);
-	if (d) {
-		memcpy(name, d->name, d->len + 1U);
-		parent = node_at(u, d->parent);
-		node_hold(parent);
-	}
-	table_unlock(u);
+	parent = use_name(u, n, name);
 	if (parent) {
 		r = metacopy_free_from_name(u, n, parent, name);
-		table_lock(u);
-		node_drop(u, parent);
-		table_unlock(u);
+		unuse_node(u, parent);
 	}
 	return r == -EXDEV ? copyup(u, n, COPYUP_ALL) : r;
 }

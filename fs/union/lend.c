@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include "fs/union/locate.h"
+#include "fs/union/use.h"
 #include "lib/cleanup.h"
 #include "lib/log.h"
 #include "lib/sys.h"
@@ -142,9 +143,8 @@ void lend_mode_changed(struct union_fs *u, struct node *n)
 /* The path of @n in the upper, for the record; "" where it has none any more. */
 static int record_path(struct union_fs *u, struct node *n, char path[PATH_MAX])
 {
-	struct node *parent = NULL;
+	struct node *parent;
 	char name[256];
-	struct dent *d;
 	int r = 0;
 
 	path[0] = 0;
@@ -152,14 +152,7 @@ static int record_path(struct union_fs *u, struct node *n, char path[PATH_MAX])
 		(void)snprintf(path, PATH_MAX, ".");
 		return 0;
 	}
-	table_lock(u);
-	d = dent_at(u, n->dents);
-	if (d) {
-		memcpy(name, d->name, d->len + 1U);
-		parent = node_at(u, d->parent);
-		node_hold(parent);
-	}
-	table_unlock(u);
+	parent = use_name(u, n, name);
 	if (!parent)
 		return 0;
 	if (node_slot(u, parent) != u->root) {
@@ -167,9 +160,7 @@ static int record_path(struct union_fs *u, struct node *n, char path[PATH_MAX])
 		if (r >= 0)
 			path[r++] = '/';
 	}
-	table_lock(u);
-	node_drop(u, parent);
-	table_unlock(u);
+	unuse_node(u, parent);
 	/* a directory above is gone: so is this one after a crash */
 	if (r == -ESTALE || r == -ENOENT)
 		path[0] = 0;

@@ -26,6 +26,22 @@ struct node *use_node(struct union_fs *u, uint64_t nodeid)
 	return n;
 }
 
+struct node *use_name(struct union_fs *u, struct node *n, char name[256])
+{
+	struct node *parent = NULL;
+	struct dent *d;
+
+	table_lock(u);
+	d = dent_at(u, n->dents);
+	if (d) {
+		memcpy(name, d->name, d->len + 1U);
+		parent = node_at(u, d->parent);
+		node_hold(parent);
+	}
+	table_unlock(u);
+	return parent;
+}
+
 void unuse_node(struct union_fs *u, struct node *n)
 {
 	table_lock(u);

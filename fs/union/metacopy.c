@@ -29,6 +29,7 @@
 #include "fs/union/locate.h"
 #include "fs/union/ovl.h"
 #include "fs/union/search.h"
+#include "fs/union/use.h"
 #include "lib/cleanup.h"
 #include "lib/sys.h"
 
@@ -193,30 +194,6 @@ void metacopy_unset(struct union_fs *u, struct node *n)
 	x->data_path = 0;
 }
 
-/* One name of @n: its directory, held, or NULL. */
-static struct node *some_name(struct union_fs *u, struct node *n, char name[256])
-{
-	struct node *parent = NULL;
-	struct dent *d;
-
-	table_lock(u);
-	d = dent_at(u, n->dents);
-	if (d) {
-		memcpy(name, d->name, d->len + 1U);
-		parent = node_at(u, d->parent);
-		node_hold(parent);
-	}
-	table_unlock(u);
-	return parent;
-}
-
-static void let_go(struct union_fs *u, struct node *n)
-{
-	table_lock(u);
-	node_drop(u, n);
-	table_unlock(u);
-}
-
 bool metacopy_maybe(struct union_fs *u, const struct layer_dir *f)
 {
 	char attr[OVL_NAME_MAX + 32];
@@ -237,11 +214,11 @@ int metacopy_learn(struct union_fs *u, struct node *n, const struct place *at)
 	r = ovl_read_metacopy(u, fdcache_dir(at->dir), at->name, NULL);
 	if (r != 1)
 		return r;
-	parent = some_name(u, n, name);
+	parent = use_name(u, n, name);
 	if (!parent)
 		return -EIO;
 	r = metacopy_find(u, parent, name, fdcache_dir(at->dir), at->name, &m);
-	let_go(u, parent);
+	unuse_node(u, parent);
 	if (r == 1) {
 		table_lock(u);
 		/* copied up meanwhile, with its data or without */
@@ -256,7 +233,7 @@ int metacopy_learn(struct union_fs *u, struct node *n, const struct place *at)
 int metacopy_here(struct union_fs *u, struct node *n, uint64_t blocks, struct metacopy *ret)
 {
 	char path[PATH_MAX], name[256];
-	struct node *parent = some_name(u, n, name);
+	struct node *parent = use_name(u, n, name);
 	int r = 0;
 
 	if (!parent)
@@ -266,7 +243,7 @@ int metacopy_here(struct union_fs *u, struct node *n, uint64_t blocks, struct me
 		if (r > 0)
 			path[r++] = '/';
 	}
-	let_go(u, parent);
+	unuse_node(u, parent);
 	if (r < 0)
 		return r;
 	(void)snprintf(path + r, sizeof(path) - (size_t)r, "%s", name);
