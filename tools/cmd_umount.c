@@ -5,47 +5,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "fs/fuse/unmount.h"
 #include "lib/cleanup.h"
 #include "lib/sys.h"
 #include "tools/mounts.h"
 #include "tools/out.h"
 #include "tools/plyctl.h"
-
-/* fusermount3, for who may not unmount by himself. 0, -ENOENT, -EBUSY. */
-static int fusermount(const char *point, bool lazy)
-{
-	int status;
-	pid_t pid = fork();
-
-	if (pid < 0)
-		return -errno;
-	if (pid == 0) {
-		if (lazy)
-			(void)execlp("fusermount3", "fusermount3", "-u", "-q", "-z", "--", point,
-				     NULL);
-		else
-			(void)execlp("fusermount3", "fusermount3", "-u", "-q", "--", point, NULL);
-		_exit(127);
-	}
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT : -EBUSY;
-}
-
-static int unmount(const char *point, bool lazy)
-{
-	if (umount2(point, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
-		return 0;
-	return errno == EPERM ? fusermount(point, lazy) : -errno;
-}
 
 /* Until the process is gone. 0, or -ETIMEDOUT. */
 static int wait_for(int pidfd, unsigned seconds)
@@ -80,7 +48,7 @@ static int run(struct cmd *c)
 	pid = mount_daemon(m.dev, NULL);
 	if (pid > 0)
 		fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	r = unmount(m.point, lazy);
+	r = unmount_any(m.point, lazy);
 	if (r == -EBUSY) {
 		mount_info_free(&m);
 		sys_close(fd);

@@ -68,7 +68,7 @@ static int run_fusermount(const char *path, const char *lazy)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT : -EBUSY;
 }
 
-static int umount_by_any(const char *path, int lazy)
+int unmount_any(const char *path, bool lazy)
 {
 	if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
 		return 0;
@@ -83,7 +83,7 @@ static int child(const char *path, uint64_t id)
 
 	if (id && unmount_id(path) != id)
 		return 0; /* somebody was faster */
-	r = umount_by_any(path, 0);
+	r = unmount_any(path, false);
 	if (r != -EBUSY)
 		return r == -EINVAL ? 0 : r;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -91,7 +91,7 @@ static int child(const char *path, uint64_t id)
 		(void)syncfs(fd);
 		close(fd);
 	}
-	return umount_by_any(path, 1);
+	return unmount_any(path, true);
 }
 
 int unmount_clean(const char *path, uint64_t id)

@@ -7,10 +7,17 @@
 #ifndef PLYFS_FS_FUSE_UNMOUNT_H
 #define PLYFS_FS_FUSE_UNMOUNT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The kernel's number of the mount at @path; 0 when it can't be had. */
 uint64_t unmount_id(const char *path);
+
+/*
+ * Unmounts @path, whatever is there: by umount2(2), or by fusermount3 where that may
+ * not. @lazy: even if it is used. 0 or -errno; -ENOENT: there is no fusermount3.
+ */
+int unmount_any(const char *path, bool lazy);
 
 /*
  * Unmount @path if it still is mount @id (0: whatever is there): plainly, so
